@@ -1,0 +1,37 @@
+"""Network architectures: torch modules only, one architecture a file, named as in their papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _unet3d(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.unet3d import UNet3D
+
+    return UNet3D(**arguments)
+
+
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {"UNet3D": _unet3d}
+
+#: Names that `build_network` knows.
+NETWORK_NAMES: tuple[str, ...] = tuple(_NETWORKS)
+
+
+def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Make a network with fresh weights from what a bundle's ``model.json`` says.
+
+    Args:
+        name: one of `NETWORK_NAMES`.
+        arguments: keyword arguments of the network's class; lists, as JSON gives them, are as good as tuples.
+
+    Raises:
+        ValueError: for an unknown name or a value that the network refuses.
+        TypeError: for an argument that the network does not have.
+    """
+    if name not in _NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORK_NAMES)}, got {name!r}")
+    return _NETWORKS[name](**arguments)
