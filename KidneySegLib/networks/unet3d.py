@@ -28,7 +28,7 @@ def _size3(value: int | Sequence[int], name: str) -> Size3:
     size = (value,) * 3 if isinstance(value, int) else tuple(int(v) for v in value)
     if len(size) != 3 or min(size) < 1:
         raise ValueError(f"{name} must be a positive integer or three of them (z, y, x), got {value!r}")
-    return cast(Size3, size)
+    return size
 
 
 def _choice(value: str, choices: tuple[str, ...], name: str) -> str:
@@ -172,10 +172,9 @@ class UNet3D(nn.Module):
         Raises:
             ValueError: if a size is no multiple of `divisor`.
         """
-        if not torch.jit.is_tracing() and any(n % d for n, d in zip(image.shape[2:], self.divisor, strict=True)):
-            raise ValueError(
-                f"input sizes (z, y, x) must be multiples of {self.divisor}, got {tuple(image.shape[2:])}: pad the image"
-            )
+        sizes = tuple(int(n) for n in image.shape[2:])
+        if any(n % d for n, d in zip(sizes, self.divisor, strict=True)):
+            raise ValueError(f"input sizes (z, y, x) must be multiples of {self.divisor}, got {sizes}: pad the image")
         skips: list[Tensor] = []
         features = image
         for down, stage in zip(self.downs, self.encoder, strict=True):

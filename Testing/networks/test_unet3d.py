@@ -110,7 +110,8 @@ def test_refuses_what_makes_no_network(arguments, message):
 
 
 def test_build_network_takes_what_json_gives():
-    network = build_network("UNet3D", {"in_channels": 1, "out_channels": 2, "features": [2, 3], "strides": [1, [1, 2, 2]]})
+    arguments = {"in_channels": 1, "out_channels": 2, "features": [2, 3], "strides": [1, [1, 2, 2]]}
+    network = build_network("UNet3D", arguments)
     assert network(torch.zeros(1, 1, 1, 4, 4)).shape == (1, 2, 1, 4, 4)
     assert "UNet3D" in NETWORK_NAMES
 
