@@ -55,6 +55,7 @@ FLAGS: dict[str, Flag] = {
         Flag("kidney_small", _W, "A kidney is unusually small."),
         Flag("kidney_large", _W, "A kidney is unusually large."),
         Flag("undivided_parenchyma", _W, "Cortex and medulla were not divided; only parenchyma is given."),
+        Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
     )
 }
 
