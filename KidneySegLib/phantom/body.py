@@ -158,7 +158,7 @@ def paint_body(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     canvas.paint(whole, canvas.coverage(layers) * (1 - toward_back) * np.float32(rng.uniform(0.2, 1)), hu["fat"])
     # The cavity in front of the spine and the muscles of the back.
     cavity = muscle + np.float32(body.wall)
-    floor = y - np.float32(28) - np.float32(0.09) * np.abs(x) + canvas.field(body.muscle_lumps)
+    floor = y - np.float32(rng.uniform(27, 33)) - np.float32(0.17) * np.minimum(np.abs(x), 90) + canvas.field(body.muscle_lumps)
     cavity = smooth_max(cavity, floor, 16.0)
     canvas.distances["cavity"] = cavity
     mesentery = canvas.field(Field(int(rng.integers(2**31)), 5.0, hu["fat_strands"]))
@@ -182,7 +182,7 @@ def paint_muscles(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     # The psoas grows downwards, away from the spine.
     half_x, half_y = body.psoas
     growth = np.clip((np.float32(45) - z) / np.float32(110), 0, 1.3)
-    centre_x = np.float32(body.vertebra_half[0] + 0.45 * half_x) + np.float32(20) * growth
+    centre_x = np.float32(body.vertebra_half[0] + 0.45 * half_x) + np.float32(14) * growth
     centre_y = np.float32(6) - np.float32(14) * np.clip(growth - 0.7, 0, 1)
     ax = np.maximum(np.float32(half_x) * growth, 0.5)
     ay = np.maximum(np.float32(half_y) * growth, 0.5)

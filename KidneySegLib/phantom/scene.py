@@ -88,13 +88,13 @@ class Scene:
 def _place(rng: np.random.Generator, body: Body, side: Side, low_mm: float, rotation_deg: float) -> tuple[tuple[float, float, float], np.ndarray]:
     """Centre and axes of a kidney in the loin: beside the psoas, upper pole to the spine and back, hilum to the front."""
     sign = 1.0 if side is Side.LEFT else -1.0
-    lateral = body.vertebra_half[0] + float(rng.uniform(28, 46)) + 0.05 * (body.half_width - 120)
+    lateral = body.vertebra_half[0] + float(rng.uniform(28, 46)) + 0.05 * (body.half_width - 120) + 0.22 * low_mm
     centre = (
         sign * lateral,
-        float(rng.uniform(-18, 16)),
+        float(rng.uniform(-20, 12)) - 0.25 * low_mm,
         float(rng.normal(8 if side is Side.LEFT else -6, 13)) - low_mm,
     )
-    tilt = float(rng.uniform(2, 24))
+    tilt = float(rng.uniform(4, 26))
     turn = rotation_deg if rotation_deg else float(rng.uniform(5, 58))
     # For a left kidney: u points left and back by `turn`, w points up and leans to the spine by `tilt`.
     axes = rotation(turn, 0, 0)
