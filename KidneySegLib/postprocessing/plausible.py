@@ -1,0 +1,88 @@
+"""Is a piece of "kidney" something else: spleen, liver, bladder, bowel, fat, bone? Rules, each with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.labels import OverviewLabel
+from KidneySegLib.postprocessing.grid import Points, VoxelGrid
+from KidneySegLib.postprocessing.landmarks import Midline
+from KidneySegLib.postprocessing.pieces import Piece
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: A piece that the localiser calls liver or spleen for more than half, and kidney for less than a quarter.
+MAX_OTHER_ORGAN = 0.5
+MIN_KIDNEY_SHARE = 0.25
+#: Parenchyma measures 30 to 50 HU unenhanced and more with contrast; urine, bile and ascites 0 to 15.
+MIN_MEDIAN_HU = 15.0
+#: No parenchyma is brighter than the aorta of a fast bolus; bone, metal and excreted contrast are.
+MAX_MEDIAN_HU = 450.0
+#: Gas in the middle of it: bowel.
+GAS_HU = -250
+MAX_GAS = 0.05
+#: Centre of a kidney from the midline: 50 to 90 mm; polycystic ones and obese patients reach 120.
+MAX_OFFSET_MM = 160.0
+#: The bladder lies in the pelvis on the midline. A pelvic kidney may too, so urine's HU decides: unenhanced urine,
+#: or urine with excreted contrast, far brighter than parenchyma of that phase.
+BLADDER_OFFSET_MM = 40.0
+BLADDER_DARK_HU = 28.0
+BLADDER_BRIGHT_HU = 280.0
+
+
+def why_no_kidney(
+    piece: Piece,
+    hu: NDArray[np.float32],
+    midline: Midline | None,
+    pelvis_top_mm: float | None,
+    overview: sitk.Image | None,
+) -> str | None:
+    """The reason why a piece cannot be kidney, or None if it can.
+
+    Args:
+        piece: the piece in question.
+        hu: values of the scan over its parenchyma (over all of it where it has none); may be a sample.
+        midline: the patient's midline, if known.
+        pelvis_top_mm: world z of the iliac crests, if they are seen.
+        overview: the localiser's map, if there is one.
+    """
+    if overview is not None:
+        share = overview_shares(piece.samples_mm, overview)
+        other = max((OverviewLabel.LIVER, OverviewLabel.SPLEEN), key=lambda label: share[label])
+        if share[other] > MAX_OTHER_ORGAN and share[OverviewLabel.KIDNEY] < MIN_KIDNEY_SHARE:
+            return f"lies in the {other.name.lower()}"
+    if len(hu) and piece.parenchyma_mm3 > 0:
+        median = float(np.median(hu))
+        if median < MIN_MEDIAN_HU:
+            return f"is fluid or fat (median {median:.0f} HU)"
+        if median > MAX_MEDIAN_HU:
+            return f"is bone, metal or excreted contrast (median {median:.0f} HU)"
+        gas = float(np.mean(hu < GAS_HU))
+        if gas > MAX_GAS:
+            return f"holds gas like bowel ({gas:.0%} of it)"
+        if midline is not None and pelvis_top_mm is not None:
+            x, _, z = piece.centre_mm
+            in_the_middle = abs(x - float(midline.at(z))) < BLADDER_OFFSET_MM and z < pelvis_top_mm
+            if in_the_middle and (median < BLADDER_DARK_HU or median > BLADDER_BRIGHT_HU):
+                return f"is the bladder (median {median:.0f} HU in the middle of the pelvis)"
+    if midline is not None:
+        offset = abs(float(piece.centre_mm[0] - midline.at(piece.centre_mm[2])))
+        if offset > MAX_OFFSET_MM:
+            return f"lies {offset:.0f} mm from the midline"
+    return None
+
+
+def overview_shares(samples_mm: Points, overview: sitk.Image) -> NDArray[np.float64]:
+    """Share of world positions with each `OverviewLabel` in the localiser's map; outside it counts as background."""
+    import SimpleITK as sitk
+
+    grid = VoxelGrid.of(overview)
+    index = np.rint(grid.index(samples_mm)).astype(np.int64)
+    inside = ((index >= 0) & (index < np.array(grid.size[::-1]))).all(axis=1)
+    values = np.zeros(len(samples_mm), dtype=np.int64)
+    values[inside] = sitk.GetArrayViewFromImage(overview)[tuple(index[inside].T)]
+    return np.bincount(values, minlength=len(OverviewLabel)) / max(1, len(values))
