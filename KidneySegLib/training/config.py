@@ -1,0 +1,172 @@
+"""The configuration of the embedded model's recipe: a JSON file, or TOML on Python 3.11 and later."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from KidneySegLib.errors import InputError
+
+Size3 = tuple[int, int, int]
+T = TypeVar("T")
+#: The configuration that made the shipped weights.
+DEFAULT_CONFIG = Path(__file__).with_name("embedded.json")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """How one network is trained. Sizes are in voxels (z, y, x).
+
+    Attributes:
+        bundle: name of the bundle that it becomes.
+        source: ``kidney_boxes`` or ``whole_bodies``.
+        source_arguments: of `phantom_samples.KidneyBoxes` or `WholeBodies`, beside shape and spacing.
+        arguments: of the network ``UNet3D``.
+        outputs: names of the output channels.
+        activation: ``sigmoid`` (channels are fractions that may overlap) or ``softmax`` (classes, background first).
+        spacing_mm: isotropic.
+        box: size of a rendering.
+        patch: size of what the network sees.
+        normalisation: low, high, mean, sd in HU.
+        augment: changed ranges, by part: ``pose``, ``contrast``, ``scanner``, and ``cut_probability``.
+        batch_size: patches a step.
+        learning_rate: at its peak (AdamW).
+        weight_decay: of AdamW.
+        warmup_steps: over which the rate rises.
+        average_decay: of the averaged weights.
+        gradient_norm: at which gradients are clipped.
+        minutes: of training; ``steps`` may end it earlier.
+        steps: of training, or ``None``.
+        pool_capacity: renderings kept on the device.
+        pool_start: renderings to wait for before the first step.
+        validation_seeds: number of held-out phantoms.
+        validation_minutes: between two validations.
+        checkpoint_minutes: between two checkpoints.
+        mirror_axes: of the bundle.
+        use_cortex_weight: let cortex count as much as the phantom says that the phase shows it.
+    """
+
+    bundle: str
+    source: str
+    outputs: tuple[str, ...]
+    activation: str
+    spacing_mm: float
+    box: Size3
+    patch: Size3
+    normalisation: dict[str, float]
+    arguments: dict[str, Any]
+    minutes: float
+    source_arguments: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    average_decay: float = 0.999
+    gradient_norm: float = 5.0
+    steps: int | None = None
+    pool_capacity: int = 2000
+    pool_start: int = 24
+    validation_seeds: int = 12
+    validation_minutes: float = 2.0
+    checkpoint_minutes: float = 3.0
+    mirror_axes: tuple[int, ...] = ()
+    use_cortex_weight: bool = False
+
+
+@dataclass(frozen=True)
+class EmbeddedConfig:
+    """The whole recipe.
+
+    Attributes:
+        seed: of network weights, draws and augmentation. Phantom seeds are fixed ranges (``seeds.py``).
+        networks: by name, trained in this order.
+    """
+
+    seed: int
+    networks: dict[str, NetworkConfig]
+
+
+def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A dataclass from what a file says; lists become tuples, and what the class does not know is an error."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(names)}. Mend the file.")
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            made[name] = _from_mapping(hint, value, f"{where}.{name}")
+        elif typing.get_origin(hint) is tuple and isinstance(value, list):
+            made[name] = tuple(value)
+        elif value is not None or typing.get_origin(hint) in (types.UnionType, typing.Union):
+            made[name] = value
+        else:
+            raise InputError(f"{where}.{name} must not be empty. Mend the file.")
+    try:
+        return cls(**made)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}. Mend the file.") from error
+
+
+def load_config(path: Path | None = None) -> EmbeddedConfig:
+    """Read a recipe.
+
+    Args:
+        path: a ``.json`` or ``.toml`` file; ``None``: the recipe of the shipped weights.
+
+    Raises:
+        InputError: if the file cannot be read or says something that the recipe does not know.
+    """
+    path = path or DEFAULT_CONFIG
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: the configuration cannot be read ({error.strerror}). Choose another file.") from error
+    try:
+        if path.suffix == ".toml":
+            if sys.version_info < (3, 11):
+                raise InputError(f"{path}: TOML needs Python 3.11 or later. Use a JSON file with the same keys.")
+            import tomllib
+
+            values = tomllib.loads(text)
+        else:
+            values = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: expected a configuration, but {error}. Mend the file.") from error
+    networks = values.get("networks")
+    if not isinstance(networks, dict) or not networks or not isinstance(values.get("seed"), int):
+        raise InputError(f"{path}: expected a number `seed` and a table `networks`. Mend the file.")
+    return EmbeddedConfig(
+        seed=values["seed"],
+        networks={
+            name: _from_mapping(NetworkConfig, entry, f"{path.name}: networks.{name}") for name, entry in networks.items()
+        },
+    )
+
+
+def updated(settings: T, changes: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass with some fields changed, and some fields of its fields.
+
+    Raises:
+        InputError: for a field that it does not have.
+    """
+    made: dict[str, Any] = {}
+    for name, value in changes.items():
+        if not hasattr(settings, name):
+            raise InputError(f"{where}: {name} is not known. Mend the configuration.")
+        present = getattr(settings, name)
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(present):
+            made[name] = updated(present, value, f"{where}.{name}")
+        else:
+            made[name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(settings, **made)  # type: ignore[type-var]

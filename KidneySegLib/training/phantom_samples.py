@@ -1,0 +1,116 @@
+"""Training samples from the phantom: 1 mm boxes round kidneys, and coarse whole bodies.
+
+Imported by worker processes: no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from KidneySegLib.training.samples import Sample, as_fraction, as_hu
+
+Size3 = tuple[int, int, int]
+#: Sides as the phantom's fractions name them.
+_SIDES = ("right", "left", "unsided")
+
+
+def _grid_around(centre_mm_xyz: npt.NDArray[np.float64], shape_zyx: Size3, spacing_mm: float) -> Any:
+    from KidneySegLib.phantom.grid import Grid
+
+    half_mm_xyz = (np.array(shape_zyx[::-1]) - 1) / 2 * spacing_mm
+    origin = tuple(float(v) for v in centre_mm_xyz - half_mm_xyz)
+    return Grid(shape_zyx=shape_zyx, spacing_mm_zyx=(spacing_mm,) * 3, origin_mm_xyz=(origin[0], origin[1], origin[2]))
+
+
+def _sum_fractions(
+    fractions: dict[str, npt.NDArray[np.float32]], structure: str, shape: Size3
+) -> npt.NDArray[np.float32]:
+    total = np.zeros(shape, np.float32)
+    for side in _SIDES:
+        if f"{side}_{structure}" in fractions:
+            total += fractions[f"{side}_{structure}"]
+    return total
+
+
+@dataclass(frozen=True)
+class KidneyBoxes:
+    """A box round each kidney of a phantom, and sometimes one anywhere in its body.
+
+    Targets are two fractions: parenchyma and cortex, of whichever kidneys reach into the box.
+
+    Attributes:
+        shape: of a box in voxels (z, y, x).
+        spacing_mm: isotropic.
+        jitter_mm: how far a box's centre may lie from the kidney's, along each axis.
+        elsewhere_probability: of an additional box centred anywhere in the body.
+        variety: range of the phantom's variety of HU, see `sample_scene`.
+    """
+
+    shape: Size3
+    spacing_mm: float = 1.0
+    jitter_mm: float = 40.0
+    elsewhere_probability: float = 0.5
+    variety: tuple[float, float] = (0.0, 1.0)
+
+    def __call__(self, seed: int) -> Iterator[Sample]:
+        from KidneySegLib.phantom.render import render
+        from KidneySegLib.phantom.scene import sample_scene
+
+        random = np.random.default_rng((seed, 1))
+        scene = sample_scene(seed, variety=float(random.uniform(*self.variety)))
+        centres = [
+            np.asarray(kidney.centre_mm, np.float64) + random.uniform(-self.jitter_mm, self.jitter_mm, 3)
+            for kidney in scene.kidneys
+        ]
+        if random.random() < self.elsewhere_probability or not centres:
+            bounds = np.asarray(scene.body_bounds_mm(), np.float64)
+            centres.append(random.uniform(*(bounds.mean(1) + s * 0.35 * np.ptp(bounds, axis=1) for s in (-1, 1))))
+        for centre in centres:
+            rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
+            fractions = rendering.fractions
+            targets = np.stack(
+                [as_fraction(_sum_fractions(fractions, name, self.shape)) for name in ("parenchyma", "cortex")]
+            )
+            yield Sample(as_hu(rendering.hu), targets, seed, float(scene.cortex_visible))
+
+
+@dataclass(frozen=True)
+class WholeBodies:
+    """A phantom's whole body, coarsely. The target is one channel of ``OverviewLabel`` ids.
+
+    Attributes:
+        shape: in voxels (z, y, x); a longer body is cut at a random height.
+        spacing_mm: isotropic.
+        jitter_mm: how far the body's centre may lie from the middle, in the plane of a slice.
+        variety: range of the phantom's variety of HU, see `sample_scene`.
+    """
+
+    shape: Size3
+    spacing_mm: float = 4.0
+    jitter_mm: float = 30.0
+    variety: tuple[float, float] = (0.0, 1.0)
+
+    def __call__(self, seed: int) -> Iterator[Sample]:
+        from KidneySegLib.phantom.render import render
+        from KidneySegLib.phantom.scene import sample_scene
+
+        random = np.random.default_rng((seed, 2))
+        scene = sample_scene(seed, variety=float(random.uniform(*self.variety)))
+        bounds = np.asarray(scene.body_bounds_mm(), np.float64)
+        centre = bounds.mean(axis=1)
+        centre[:2] += random.uniform(-self.jitter_mm, self.jitter_mm, 2)
+        spare_mm = max(0.0, float(np.ptp(bounds[2])) - self.shape[0] * self.spacing_mm)
+        centre[2] += random.uniform(-0.5, 0.5) * spare_mm
+        rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
+        hu = as_hu(rendering.hu)
+        targets = np.asarray(rendering.tissue, np.uint8).copy()
+        # Above and below the body there is no scan: air, and nothing to find.
+        z_mm = centre[2] + (np.arange(self.shape[0]) - (self.shape[0] - 1) / 2) * self.spacing_mm
+        outside = (z_mm < bounds[2, 0]) | (z_mm > bounds[2, 1])
+        hu[outside], targets[outside] = -1024, 0
+        yield Sample(hu, targets[None], seed)
