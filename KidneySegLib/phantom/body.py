@@ -135,9 +135,7 @@ def paint_body(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     outline = (radius - 1) * scale / np.maximum(slope, 0.35)
     outline += canvas.field(body.outline)
     # A groove over the spine.
-    outline = smooth_max(
-        outline, np.float32(9) - np.sqrt((x / 1.2) ** 2 + (y - np.float32(body.back + 6)) ** 2), 10.0
-    )
+    outline = smooth_max(outline, np.float32(9) - np.sqrt((x / 1.2) ** 2 + (y - np.float32(body.back + 6)) ** 2), 10.0)
     canvas.distances["body"] = outline
     whole = canvas.whole
     strands = canvas.field(Field(int(rng.integers(2**31)), 4.5, hu["fat_strands"]))
@@ -158,7 +156,12 @@ def paint_body(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     canvas.paint(whole, canvas.coverage(layers) * (1 - toward_back) * np.float32(rng.uniform(0.2, 1)), hu["fat"])
     # The cavity in front of the spine and the muscles of the back.
     cavity = muscle + np.float32(body.wall)
-    floor = y - np.float32(rng.uniform(27, 33)) - np.float32(0.17) * np.minimum(np.abs(x), 90) + canvas.field(body.muscle_lumps)
+    floor = (
+        y
+        - np.float32(rng.uniform(27, 33))
+        - np.float32(0.17) * np.minimum(np.abs(x), 90)
+        + canvas.field(body.muscle_lumps)
+    )
     cavity = smooth_max(cavity, floor, 16.0)
     canvas.distances["cavity"] = cavity
     mesentery = canvas.field(Field(int(rng.integers(2**31)), 5.0, hu["fat_strands"]))
@@ -205,6 +208,8 @@ def paint_spine(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     """
     rng = np.random.default_rng(body.seed + 2)
     half_x, half_y = body.vertebra_half
+    distance = np.full(canvas.hu.shape, 40, np.float32)
+    canvas.distances["spine"] = distance
     block = canvas.block((-75, -half_y - 25, LOWEST_MM), (75, body.back, HIGHEST_MM))
     if block is None:
         return
@@ -242,9 +247,7 @@ def paint_spine(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
     canal = ellipsoid(x, y, z * 0, (0, half_y + 8.5, 0), (rng.uniform(9, 12), rng.uniform(6.5, 9), 60))
     canvas.paint(block, canvas.coverage(canal), hu["canal"], spine)
     canvas.paint(block, canvas.coverage(column), vertebra, spine)
-    distance = np.full(canvas.hu.shape, 40, np.float32)
     distance[block] = np.minimum(column, posterior)
-    canvas.distances["spine"] = distance
 
 
 def paint_ribs_and_pelvis(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
@@ -279,9 +282,7 @@ def paint_ribs_and_pelvis(body: Body, canvas: Canvas, hu: Mapping[str, float]) -
     wing = np.maximum(np.maximum(wing, -below), below - 150)
     sacrum = ellipsoid(np.abs(x), y, z, (0, 28, top - 55), (46, 20, 55))
     hip = ellipsoid(np.abs(x), y, z, (92, body.back - 110, top - 150), (25, 25, 25))
-    shaft = capsule(
-        np.abs(x), y, z, (100, body.back - 110, top - 160), (135, body.back - 105, top - 260), (20, 17)
-    )
+    shaft = capsule(np.abs(x), y, z, (100, body.back - 110, top - 160), (135, body.back - 105, top - 260), (20, 17))
     bones = np.minimum(np.minimum(wing, sacrum), np.minimum(hip, shaft))
     bones = bones + canvas.field(Field(int(rng.integers(2**31)), 10.0, 1.2), block)
     value = np.where(bones > -2.2, np.float32(hu["bone_cortex"]), np.float32(hu["bone_spongy"]))

@@ -78,14 +78,23 @@ def sample_bowel(rng: np.random.Generator, body: Body) -> tuple[Loop, ...]:
         loops.append(_loop(rng, points, float(rng.uniform(7, 17)), small))
     # The duodenum: down beside the right kidney, then across in front of the vessels.
     x, y, z = rng.uniform(-58, -36), rng.uniform(-58, -26), rng.uniform(0, 32)
-    points = [[x + 14, y - 12, z + 10], [x, y, z], [x - 3, y + 4, z - 32], [x + 12, y + 2, z - 58], [8, -52, z - 62], [38, -46, z - 40]]
+    points = [
+        [x + 14, y - 12, z + 10],
+        [x, y, z],
+        [x - 3, y + 4, z - 32],
+        [x + 12, y + 2, z - 58],
+        [8, -52, z - 62],
+        [38, -46, z - 40],
+    ]
     loops.append(_loop(rng, points, float(rng.uniform(9, 15)), small))
     points = [[35, -48, z - 35], [55, rng.uniform(-60, -40), z - 15], [70, rng.uniform(-70, -40), z - 40]]
     loops.append(_loop(rng, points, float(rng.uniform(8, 14)), small))
     colon = {"faeces": 5.0, "gas": 2.0, "level": 1.5, "fluid": 0.8, "collapsed": 1.0, "contrast": 2.0 if oral else 0.2}
     right_y, left_y = rng.uniform(-55, 2), rng.uniform(-55, 8)
     flexure_r, flexure_l = rng.uniform(-15, 45), rng.uniform(20, 85)
-    ascending = [[-wide * rng.uniform(0.75, 0.95), right_y + rng.normal(0, 8), h] for h in np.linspace(-150, flexure_r, 4)]
+    ascending = [
+        [-wide * rng.uniform(0.75, 0.95), right_y + rng.normal(0, 8), h] for h in np.linspace(-150, flexure_r, 4)
+    ]
     dip = rng.uniform(-90, 30)
     transverse = [
         [-wide * 0.75, right_y - 20, flexure_r + 5],
@@ -94,7 +103,9 @@ def sample_bowel(rng: np.random.Generator, body: Body) -> tuple[Loop, ...]:
         [wide * 0.45, front + rng.uniform(0, 30), 0.5 * (flexure_l + dip)],
         [wide * 0.8, left_y - 25, flexure_l],
     ]
-    descending = [[wide * rng.uniform(0.78, 0.95), left_y + rng.normal(0, 8), h] for h in np.linspace(flexure_l, -150, 4)]
+    descending = [
+        [wide * rng.uniform(0.78, 0.95), left_y + rng.normal(0, 8), h] for h in np.linspace(flexure_l, -150, 4)
+    ]
     sigmoid = [[wide * 0.75, left_y - 8, -160], [wide * 0.4, -30, -200], [0, -20, -215], [5, 25, -260]]
     for points in (ascending, transverse, descending, sigmoid):
         pieces = max(int(rng.integers(1, 4)), 1)
@@ -103,7 +114,9 @@ def sample_bowel(rng: np.random.Generator, body: Body) -> tuple[Loop, ...]:
         for a, b in zip(cuts[:-1], cuts[1:], strict=True):
             if b - a < 2:
                 continue
-            piece = _loop(rng, [loop.path_mm[a].tolist(), loop.path_mm[min(b, len(loop.path_mm) - 1)].tolist()], 10.0, colon)
+            piece = _loop(
+                rng, [loop.path_mm[a].tolist(), loop.path_mm[min(b, len(loop.path_mm) - 1)].tolist()], 10.0, colon
+            )
             path, radius = loop.path_mm[a : b + 1], loop.radius_mm[a : b + 1]
             loops.append(
                 Loop(path, radius, piece.wall_mm, piece.content, piece.content_hu, piece.wall_shift_hu, piece.seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from KidneySegLib.phantom.fields import Field
 from KidneySegLib.phantom.shapes import (
     FloatArray,
     capsule,
-    ellipsoid,
     ellipsoid_local,
     smooth_max,
     smooth_min,
@@ -210,13 +209,13 @@ def _shape(kidney: Kidney, canvas: Canvas, block: Block) -> _Shape:
         outline = smooth_max(outline, -dent, 4.0)
     if kidney.isthmus_to_mm is not None:
         pole = kidney.world(-0.2 * half_u, 0, -0.82 * half_w)
-        bridge = capsule(x, y, z, tuple(pole), kidney.isthmus_to_mm, (kidney.isthmus_radius_mm * 1.15, kidney.isthmus_radius_mm))
+        bridge = capsule(
+            x, y, z, tuple(pole), kidney.isthmus_to_mm, (kidney.isthmus_radius_mm * 1.15, kidney.isthmus_radius_mm)
+        )
         outline = smooth_min(outline, bridge, 8.0)
     for name in ("psoas", "spine"):
-        if name in canvas.distances:
-            outline = smooth_max(outline, np.float32(1.0) - canvas.distances[name][block], 3.0)
-    if "cavity" in canvas.distances:
-        outline = smooth_max(outline, canvas.distances["cavity"][block] + np.float32(1.5), 3.0)
+        outline = smooth_max(outline, np.float32(1.0) - canvas.distances[name][block], 3.0)
+    outline = smooth_max(outline, canvas.distances["cavity"][block] + np.float32(1.5), 3.0)
 
     # Directions from the sinus, in coordinates in which the kidney is a ball.
     eu = pu / np.float32(half_u) - np.float32(kidney.sinus_shift)
@@ -255,37 +254,50 @@ def _shape(kidney: Kidney, canvas: Canvas, block: Block) -> _Shape:
     return _Shape(outline, sinus, medulla, pyramid)
 
 
-def paint_kidney(kidney: Kidney, canvas: Canvas, hu: Mapping[str, float]) -> None:
-    """Perirenal fat, then the kidney with its truth, then its collecting system.
+def paint_kidneys(kidneys: Sequence[Kidney], canvas: Canvas, hu: Mapping[str, float]) -> None:
+    """Perirenal fat of all kidneys, then each kidney with its truth, then its collecting system.
+
+    The fat comes first because fused kidneys lie in each other's.
 
     Args:
         hu: values of ``cortex``, ``medulla``, ``sinus_fat``, ``perirenal_fat``, ``collecting_system``,
             ``renal_artery``, ``renal_vein``, ``texture`` (standard deviation), ``lobe`` (between pyramids).
     """
-    reach = kidney.reach_mm + max(kidney.perirenal_mm, 0) + 3 * kidney.perirenal_variation.amplitude
-    lower = np.asarray(kidney.centre_mm) - reach
-    upper = np.asarray(kidney.centre_mm) + reach
-    if kidney.isthmus_to_mm is not None:
-        lower = np.minimum(lower, np.asarray(kidney.isthmus_to_mm) - 30)
-        upper = np.maximum(upper, np.asarray(kidney.isthmus_to_mm) + 30)
-    block = canvas.block(tuple(lower), tuple(upper))
-    if block is None:
-        return
-    shape = _shape(kidney, canvas, block)
-    rng = np.random.default_rng(kidney.seed)
-    values = {key: value + kidney.hu_shift.get(key, 0.0) for key, value in hu.items()}
+    placed = []
+    for kidney in kidneys:
+        reach = kidney.reach_mm + max(kidney.perirenal_mm, 0) + 3 * kidney.perirenal_variation.amplitude
+        lower = np.asarray(kidney.centre_mm) - reach
+        upper = np.asarray(kidney.centre_mm) + reach
+        if kidney.isthmus_to_mm is not None:
+            lower = np.minimum(lower, np.asarray(kidney.isthmus_to_mm) - 30)
+            upper = np.maximum(upper, np.asarray(kidney.isthmus_to_mm) + 30)
+        block = canvas.block(lower.tolist(), upper.tolist())
+        if block is not None:
+            values = {key: value + kidney.hu_shift.get(key, 0.0) for key, value in hu.items()}
+            placed.append((kidney, block, _shape(kidney, canvas, block), values, np.random.default_rng(kidney.seed)))
+    for kidney, block, shape, values, rng in placed:
+        _paint_fat(kidney, canvas, block, shape, values, rng)
+    for kidney, block, shape, values, rng in placed:
+        _paint_kidney(kidney, canvas, block, shape, values, rng)
 
+
+def _paint_fat(
+    kidney: Kidney, canvas: Canvas, block: Block, shape: _Shape, values: Mapping[str, float], rng: np.random.Generator
+) -> None:
     fat = shape.outline - np.float32(kidney.perirenal_mm) - canvas.field(kidney.perirenal_variation, block)
-    for name, gap in (("cavity", 0.0), ("psoas", 0.0), ("spine", 0.0)):
-        if name in canvas.distances:
-            distance = canvas.distances[name][block]
-            fat = np.maximum(fat, distance if name == "cavity" else np.float32(gap) - distance)
+    fat = np.maximum(fat, canvas.distances["cavity"][block])
+    for name in ("psoas", "spine"):
+        fat = np.maximum(fat, -canvas.distances[name][block])
     stranding = Field(int(rng.integers(2**31)), 4.0, float(rng.uniform(0, 14)))
     canvas.paint(block, canvas.coverage(fat), values["perirenal_fat"] + canvas.field(stranding, block))
     if rng.random() < 0.5:  # Gerota's fascia: a thin line round the fat
         fascia = np.abs(fat) - np.float32(rng.uniform(0.2, 0.6))
         canvas.paint(block, canvas.coverage(fascia) * 0.8, float(rng.uniform(-40, 40)))
 
+
+def _paint_kidney(
+    kidney: Kidney, canvas: Canvas, block: Block, shape: _Shape, values: Mapping[str, float], rng: np.random.Generator
+) -> None:
     inside = canvas.coverage(shape.outline)
     sinus_noise = Field(int(rng.integers(2**31)), 3.0, float(rng.uniform(0, 25)))
     canvas.paint(block, inside, values["sinus_fat"] + canvas.field(sinus_noise, block))
@@ -355,12 +367,3 @@ def _paint_collecting_system(
     else:
         clip[block] = np.minimum(clip[block], -shape.outline)
     canvas.paint_tube(path, [kidney.pelvis_mm * 0.8, kidney.pelvis_mm, kidney.pelvis_mm * 0.35], value, clip=clip)
-
-
-def with_scale(kidney: Kidney, factor: float) -> Kidney:
-    """The same kidney with its half sizes multiplied."""
-    u, v, w = kidney.half_size_mm
-    return replace(kidney, half_size_mm=(u * factor, v * factor, w * factor))
-
-
-__all__ = ["Kidney", "ellipsoid", "paint_kidney", "sample_kidney", "sample_pyramids", "with_scale"]

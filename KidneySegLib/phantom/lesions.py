@@ -46,7 +46,9 @@ def sample_lesion(
     direction[0] = abs(direction[0]) if depth < 0.8 else -abs(direction[0]) * 0.4
     direction /= np.linalg.norm(direction)
     if kind == "stone":
-        centre = kidney.calyx_points()[int(rng.integers(len(kidney.pyramids)))] * 0.9 + 0.1 * np.asarray(kidney.centre_mm)
+        centre = kidney.calyx_points()[int(rng.integers(len(kidney.pyramids)))] * 0.9 + 0.1 * np.asarray(
+            kidney.centre_mm
+        )
     else:
         local = direction * np.asarray(kidney.half_size_mm) * (1.05 - 0.75 * depth)
         centre = kidney.world(*local.tolist())
@@ -88,7 +90,9 @@ def paint_lesion(lesion: Lesion, kidney: Kidney, canvas: Canvas, hu: Mapping[str
         return
     if lesion.kind in ("cyst", "hyperdense_cyst"):
         value = hu["cyst"] if lesion.kind == "cyst" else hu["cyst_hyperdense"]
-        content = np.float32(value) + canvas.field(Field(int(rng.integers(2**31)), 3.0, float(rng.uniform(0, 3))), block)
+        content = np.float32(value) + canvas.field(
+            Field(int(rng.integers(2**31)), 3.0, float(rng.uniform(0, 3))), block
+        )
         if rng.random() < 0.3:  # a wall thick enough to see
             wall = np.abs(distance) - np.float32(rng.uniform(0.3, 0.9))
             canvas.paint(block, canvas.coverage(wall) * 0.6, hu["cyst_wall"])
@@ -96,7 +100,9 @@ def paint_lesion(lesion: Lesion, kidney: Kidney, canvas: Canvas, hu: Mapping[str
         return
     base = hu["medulla"] + lesion.enhancement * (hu["cortex"] - hu["medulla"])
     base = base if abs(hu["cortex"] - hu["muscle"]) > 40 else hu["muscle"] + float(rng.uniform(-20, 10))
-    content = np.float32(base) + canvas.field(Field(int(rng.integers(2**31)), float(rng.uniform(3, 8)), float(rng.uniform(3, 28))), block)
+    content = np.float32(base) + canvas.field(
+        Field(int(rng.integers(2**31)), float(rng.uniform(3, 8)), float(rng.uniform(3, 28))), block
+    )
     if lesion.necrosis > 0:
         core = distance + np.float32(radius * (1 - lesion.necrosis))
         core += canvas.field(Field(int(rng.integers(2**31)), max(radius * 0.35, 3), radius * 0.2), block)

@@ -46,11 +46,17 @@ def paint_liver(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> None
     texture = _texture(canvas, rng)
     vessels = canvas.field(Field(int(rng.integers(2**31)), float(rng.uniform(8, 13)), 1.0))
     branches = np.clip(1 - np.abs(vessels) / np.float32(rng.uniform(0.06, 0.16)), 0, 1)
-    branches *= (np.abs(canvas.field(Field(int(rng.integers(2**31)), 18.0, 1.0))) < 0.5) * np.float32(rng.uniform(0.2, 0.9))
+    branches *= (np.abs(canvas.field(Field(int(rng.integers(2**31)), 18.0, 1.0))) < 0.5) * np.float32(
+        rng.uniform(0.2, 0.9)
+    )
     value = np.float32(hu["liver"]) + texture + branches * np.float32(hu["portal_vein"] - hu["liver"])
     canvas.paint(canvas.whole, canvas.coverage(liver), value, OverviewLabel.LIVER)
     for _ in range(int(rng.poisson(0.5))):
-        centre = (float(rng.uniform(-130, -20)), float(body.centre_y + rng.uniform(-40, 50)), float(rng.uniform(0, 120)))
+        centre = (
+            float(rng.uniform(-130, -20)),
+            float(body.centre_y + rng.uniform(-40, 50)),
+            float(rng.uniform(0, 120)),
+        )
         _paint_blob(canvas, rng, centre, float(rng.uniform(5, 28)), hu["liver_lesion"] + rng.normal(0, 25), clip=liver)
     canvas.distances["liver"] = liver
     gall = (float(rng.uniform(-75, -30)), body.centre_y - float(rng.uniform(5, 45)), float(lowest + rng.uniform(5, 60)))
@@ -157,13 +163,19 @@ def paint_stomach(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> No
     for t in np.linspace(0, 1, 7):
         point = (1 - t) ** 2 * head + 2 * t * (1 - t) * neck + t * t * tail
         _paint_blob(
-            canvas, rng, tuple(point.tolist()), float(rng.uniform(8, 15)) * (1.25 - 0.45 * t), hu["pancreas"] + rng.normal(0, texture * 0.3)
+            canvas,
+            rng,
+            tuple(point.tolist()),
+            float(rng.uniform(8, 15)) * (1.25 - 0.45 * t),
+            hu["pancreas"] + rng.normal(0, texture * 0.3),
         )
         previous = point
     del previous
 
 
-def paint_adrenals(canvas: Canvas, rng: np.random.Generator, tops_mm: list[tuple[float, float, float]], hu: Mapping[str, float]) -> None:
+def paint_adrenals(
+    canvas: Canvas, rng: np.random.Generator, tops_mm: list[tuple[float, float, float]], hu: Mapping[str, float]
+) -> None:
     """Thin Y-shaped glands above the kidneys; now and then a nodule.
 
     Args:
@@ -178,7 +190,9 @@ def paint_adrenals(canvas: Canvas, rng: np.random.Generator, tops_mm: list[tuple
             canvas.paint_tube(np.array([start, end]), [float(rng.uniform(1.8, 3.6)), 1.6], hu["adrenal"])
         canvas.paint_tube(np.array([start + [0, -10, 6], start]), [1.6, 3.0], hu["adrenal"])
         if rng.random() < 0.08:
-            _paint_blob(canvas, rng, tuple(start.tolist()), float(rng.uniform(6, 26)), hu["adrenal"] + rng.normal(0, 30))
+            _paint_blob(
+                canvas, rng, tuple(start.tolist()), float(rng.uniform(6, 26)), hu["adrenal"] + rng.normal(0, 30)
+            )
 
 
 def paint_pelvic_organs(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> None:
@@ -203,7 +217,9 @@ def paint_pelvic_organs(organs: Organs, canvas: Canvas, hu: Mapping[str, float])
     if hu["collecting_system"] > 200:  # excreted contrast sinks to the back
         value = np.where(y > front + size * rng.uniform(-0.3, 0.6), np.float32(hu["collecting_system"]), value)
     canvas.paint(block, canvas.coverage(bladder), value)
-    _paint_blob(canvas, rng, (0, front + size + 14, depth), float(rng.uniform(14, 30)), hu["muscle"] + rng.uniform(0, 50))
+    _paint_blob(
+        canvas, rng, (0, front + size + 14, depth), float(rng.uniform(14, 30)), hu["muscle"] + rng.uniform(0, 50)
+    )
     _paint_blob(canvas, rng, (0, front + size + 48, depth), float(rng.uniform(10, 22)), hu["faeces"])
 
 
@@ -217,7 +233,11 @@ def paint_extra_masses(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) 
     body = organs.body
     for _ in range(int(rng.poisson(0.7))):
         side = 1 if rng.random() < 0.5 else -1
-        centre = (side * float(rng.uniform(15, 0.75 * body.half_width)), float(rng.uniform(-90, 10)), float(rng.uniform(-90, 110)))
+        centre = (
+            side * float(rng.uniform(15, 0.75 * body.half_width)),
+            float(rng.uniform(-90, 10)),
+            float(rng.uniform(-90, 110)),
+        )
         value = float(rng.uniform(-20, max(hu["cortex"], 80)))
         radius = float(rng.uniform(6, 18) if rng.random() < 0.6 else rng.uniform(18, 60))
         _paint_blob(canvas, rng, centre, radius, value, clip=canvas.distances["cavity"])

@@ -18,7 +18,7 @@ from KidneySegLib.phantom.body import (
 from KidneySegLib.phantom.bowel import paint_bowel
 from KidneySegLib.phantom.canvas import Canvas
 from KidneySegLib.phantom.grid import Grid
-from KidneySegLib.phantom.kidney import paint_kidney
+from KidneySegLib.phantom.kidney import paint_kidneys
 from KidneySegLib.phantom.lesions import paint_lesion
 from KidneySegLib.phantom.organs import (
     Organs,
@@ -74,8 +74,7 @@ def render(scene: Scene, grid: Grid) -> Rendering:
     tops = [kidney.world(-0.5 * kidney.half_size_mm[0], 0, kidney.half_size_mm[2] + 6) for kidney in scene.kidneys]
     rng = np.random.default_rng(scene.organ_seed + 10)
     paint_adrenals(canvas, rng, [(float(t[0]), float(t[1]), float(t[2])) for t in tops], hu)
-    for kidney in scene.kidneys:
-        paint_kidney(kidney, canvas, hu)
+    paint_kidneys(scene.kidneys, canvas, hu)
     for lesion in scene.lesions:
         paint_lesion(lesion, scene.kidneys[lesion.kidney], canvas, hu)
     paint_renal_vessels(scene.vessels, canvas, hu)

@@ -85,7 +85,9 @@ class Scene:
         return self.body.bounds_mm()
 
 
-def _place(rng: np.random.Generator, body: Body, side: Side, low_mm: float, rotation_deg: float) -> tuple[tuple[float, float, float], np.ndarray]:
+def _place(
+    rng: np.random.Generator, body: Body, side: Side, low_mm: float, rotation_deg: float
+) -> tuple[tuple[float, float, float], np.ndarray]:
     """Centre and axes of a kidney in the loin: beside the psoas, upper pole to the spine and back, hilum to the front."""
     sign = 1.0 if side is Side.LEFT else -1.0
     lateral = body.vertebra_half[0] + float(rng.uniform(28, 46)) + 0.05 * (body.half_width - 120) + 0.22 * low_mm
@@ -124,7 +126,9 @@ def sample_scene(seed: int, *, variant: str | None = None, phase: str | None = N
     def uniform(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
 
-    drawn = str(rng.choice(list(VARIANT_SHARES), p=np.array(list(VARIANT_SHARES.values())) / sum(VARIANT_SHARES.values())))
+    drawn = str(
+        rng.choice(list(VARIANT_SHARES), p=np.array(list(VARIANT_SHARES.values())) / sum(VARIANT_SHARES.values()))
+    )
     variant = variant or drawn
     drawn_phase = str(rng.choice(list(PHASE_SHARES), p=list(PHASE_SHARES.values())))
     phase = phase or drawn_phase
@@ -153,10 +157,16 @@ def sample_scene(seed: int, *, variant: str | None = None, phase: str | None = N
         if variant == "small_kidney" and index == chosen:
             size *= uniform(0.5, 0.8)
         severity = ckd if variant != "transplant" else uniform(0.5, 1.0)
-        hydronephrosis = uniform(0.15, 1.0) if variant == "hydronephrosis" and (index == chosen or rng.random() < 0.3) else 0.0
+        hydronephrosis = (
+            uniform(0.15, 1.0) if variant == "hydronephrosis" and (index == chosen or rng.random() < 0.3) else 0.0
+        )
         centre, axes = _place(rng, body, side, low, turn)
         if variant == "displaced" and index == chosen:
-            centre = (centre[0] + uniform(-12, 18) * np.sign(centre[0]), centre[1] - uniform(5, 45), centre[2] - uniform(0, 50))
+            centre = (
+                centre[0] + uniform(-12, 18) * np.sign(centre[0]),
+                centre[1] - uniform(5, 45),
+                centre[2] - uniform(0, 50),
+            )
         kidneys.append(sample_kidney(rng, side, centre, axes, size=size, ckd=severity, hydronephrosis=hydronephrosis))
     if variant == "fused":
         kidneys = _fuse(rng, kidneys, body)

@@ -111,7 +111,12 @@ def sample_vessels(rng: np.random.Generator, body: Body, kidneys: Sequence[Kidne
         renal.append(_tube([vein_start, middle, hilum], [uniform(4, 7), uniform(3.5, 6)], "renal_vein"))
         if not pelvic:
             sign = float(np.sign(hilum[0])) or 1.0
-            path = [ureter, [sign * uniform(32, 46), -12, ureter[2] - 50], [sign * 35, -18, -130], [sign * 30, -5, -240]]
+            path = [
+                ureter,
+                [sign * uniform(32, 46), -12, ureter[2] - 50],
+                [sign * 35, -18, -130],
+                [sign * 30, -5, -240],
+            ]
             renal.append(_tube(path, [kidney.pelvis_mm * 0.35 + 0.8, uniform(1.2, 2.6)], "collecting_system"))
     plaques = []
     if rng.random() < 0.45:
@@ -143,7 +148,9 @@ def paint_renal_vessels(vessels: Vessels, canvas: Canvas, hu: Mapping[str, float
         hu: one value for each of the tubes' contents, and ``calcification``.
     """
     parenchyma = sum((f for key, f in canvas.fractions.items() if key.endswith("parenchyma")), np.float32(0))
-    keep = np.where((np.asarray(parenchyma) > 0.02) | (canvas.tissue == OverviewLabel.AORTA), np.float32(9), np.float32(-9))
+    keep = np.where(
+        (np.asarray(parenchyma) > 0.02) | (canvas.tissue == OverviewLabel.AORTA), np.float32(9), np.float32(-9)
+    )
     keep = np.broadcast_to(keep, canvas.hu.shape)
     keep = np.maximum(keep, -canvas.distances["spine"])
     for tube in vessels.renal:
