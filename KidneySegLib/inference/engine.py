@@ -1,0 +1,312 @@
+"""The engine: from a scan to label maps of the kidneys, coarse to fine. Loaded once, it runs many cases."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.errors import InputError, ModelError
+from KidneySegLib.inference.backend import BackendMaker, make_backend
+from KidneySegLib.inference.device import choose_device
+from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
+from KidneySegLib.inference.labelling import kidney_mask, training_labels
+from KidneySegLib.inference.localiser import Overview, localise
+from KidneySegLib.inference.network import ReadyNetwork, normalise
+from KidneySegLib.inference.regions import (
+    MOST_GROWTHS,
+    body_box,
+    box_on,
+    grown,
+    kept_part,
+    kidney_boxes,
+    surround,
+)
+from KidneySegLib.inference.resampling import sample, write_back
+from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.models.bundle import Bundle
+from KidneySegLib.models.store import find_bundle, find_localiser
+from KidneySegLib.progress import Progress
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+MIRROR_CHOICES = ("auto", "on", "off")
+#: Kept round the kidneys in the result, so that what follows sees their surroundings.
+RESULT_MARGIN_MM = 10.0
+#: Voxel size of the look for the body when there is no localiser.
+_BODY_SPACING_MM = (8.0, 8.0, 8.0)
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """What the networks found in one scan.
+
+    Attributes:
+        labels: uint8 training label ids (`labels.TrainingLabel`) on a part of the scan's own grid: the kidneys with a
+            margin; the whole grid, all 0, if nothing was found.
+        index: (x, y, z) index in the scan's grid of the first voxel of ``labels``.
+        divided: whether cortex was told from medulla. If not, id 1 is all parenchyma.
+        raw: the network's own label map, ids of `raw_names`, on the grid of ``labels``.
+        raw_names: name of each id of ``raw``.
+        overview: the localiser's coarse map (`labels.OverviewLabel` ids) of the whole scan; None without localiser.
+        device: where the fine network ran in the end.
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+        backend: ``openvino`` or ``torch``.
+        seconds: wall time of the stages localise, preprocess, network and resample.
+        notes: what a person should know about the run, such as memory that ran out.
+    """
+
+    labels: sitk.Image
+    index: tuple[int, int, int]
+    divided: bool
+    raw: sitk.Image
+    raw_names: Mapping[int, str]
+    overview: sitk.Image | None
+    device: str
+    precision: str
+    backend: str
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+class Engine:
+    """A model made ready on a device.
+
+    Args:
+        bundle: a fine bundle, its name or its path.
+        device: ``auto`` or one of `device.DEVICE_KINDS`.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        mirror: ``auto`` (as the bundle says), ``on`` or ``off``.
+        use_localiser: False searches the whole body with the fine network.
+        progress: may cancel the loading.
+        make: makes backends; `backend.make_torch_backend` gives the plain reference.
+
+    Raises:
+        ModelError: if the model, or the localiser that it names, is missing, damaged or of another kind.
+        DeviceError: if the device is absent or lacks the precision.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        mirror: str = "auto",
+        use_localiser: bool = True,
+        progress: Progress = Progress(),
+        make: BackendMaker = make_backend,
+    ) -> None:
+        if mirror not in MIRROR_CHOICES:
+            raise ModelError(f"Mirroring must be one of {', '.join(MIRROR_CHOICES)}, got '{mirror}'.")
+        self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle, progress)
+        if self.bundle.is_localiser:
+            raise ModelError(
+                f"{self.bundle.name} is a localiser, which finds kidneys but does not measure them. "
+                "Choose a model that names it, such as kidneyseg-arterial."
+            )
+        chosen = choose_device(device)
+        self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
+        progress.check()
+        self._coarse = (
+            ReadyNetwork(self.localiser, chosen, precision, "auto", make) if self.localiser is not None else None
+        )
+        progress.check()
+        self._fine = ReadyNetwork(self.bundle, chosen, precision, mirror, make)
+
+    def run(self, image: sitk.Image, progress: Progress = Progress()) -> EngineResult:
+        """Segment one scan.
+
+        Args:
+            image: HU, 3-D, one value a voxel, any orientation, spacing and number type.
+            progress: told about the stages; may cancel.
+
+        Raises:
+            InputError: if the image is not a 3-D scalar image.
+            DeviceError: if memory ran out on every rung of the ladder.
+            Cancelled: if the user asked to stop.
+        """
+        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+            raise InputError(
+                f"A 3-D scan with one value a voxel was expected, got {image.GetDimension()} dimensions and "
+                f"{image.GetNumberOfComponentsPerPixel()} values a voxel."
+            )
+        case = _Case(self.bundle, self._fine, image, frame_of(image), progress)
+        overview: Overview | None = None
+        with case.timed("localise"):
+            if self._coarse is not None:
+                overview = localise(self._coarse, image, case.frame, progress)
+                cores = kidney_boxes(overview.kidney, overview.grid, case.grid)
+            else:
+                cores = (case.body(),)
+            progress.report("localise", 1.0)
+        case.search(cores, grow=overview is not None)
+        labels, index = case.result()
+        for stage in ("preprocess", "network", "resample"):
+            progress.report(stage, 1.0)
+        backend = self._fine.backend
+        return EngineResult(
+            labels=labels,
+            index=index,
+            divided=self.bundle.divides_parenchyma,
+            raw=labels,
+            raw_names=raw_names(self.bundle),
+            overview=overview.image() if overview is not None else None,
+            device=backend.device,
+            precision=backend.precision,
+            backend=backend.name,
+            seconds=dict(case.seconds),
+            notes=(*(self._coarse.notes if self._coarse else ()), *self._fine.notes),
+        )
+
+
+def raw_names(bundle: Bundle) -> dict[int, str]:
+    """Names of the ids in a bundle's own label map."""
+    names = {"medulla" if bundle.divides_parenchyma else "parenchyma": 1, "cortex": 2, "cyst": 3, "mass": 4}
+    found = {*bundle.outputs, "medulla" if bundle.divides_parenchyma else "parenchyma"}
+    return {0: "background", **{id: name for name, id in names.items() if name in found}}
+
+
+class _Case:
+    """One scan on its way through the fine network."""
+
+    def __init__(
+        self, spec: Bundle, network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: Progress
+    ) -> None:
+        self.frame = frame
+        self.grid: Grid = grid_of(frame, spec.spacing_mm)
+        self.seconds: dict[str, float] = {"localise": 0.0, "preprocess": 0.0, "network": 0.0, "resample": 0.0}
+        self._spec = spec
+        self._network = network
+        self._image = image
+        self._progress = progress
+        self._parts: list[tuple[NDArray[np.uint8], Box]] = []
+        self._done = 0.0  # Share of the regions that is finished.
+        self._share = 1.0  # Share of the region at work.
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that a block takes to a stage's seconds."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - begin
+
+    def body(self) -> Box:
+        """The box of the body, for a search without localiser."""
+        coarse = grid_of(self.frame, _BODY_SPACING_MM)
+        n = self._spec.normalisation
+        hu = sample(self._image, coarse, coarse.whole, low_hu=n.low_hu, high_hu=n.high_hu)
+        return box_on(body_box(hu, n.low_hu), coarse, self.grid)
+
+    def search(self, cores: tuple[Box, ...], *, grow: bool) -> None:
+        """Look at each core with the fine network; where it cuts a kidney, with ``grow`` look again at a larger one."""
+        total = sum(core.voxels for core in cores)
+        for core in cores:
+            self._share = core.voxels / total
+            for attempt in range(MOST_GROWTHS + 1):
+                values, region = self._look(core)
+                if not grow:
+                    break
+                part = kept_part(kidney_mask(values, self._spec), region, core)
+                if part is None:
+                    break
+                larger = grown(part, region, self.grid) if attempt < MOST_GROWTHS else None
+                core = core.union(part)
+                if larger is None:
+                    break
+                core = core.union(larger)
+            self._keep(values, region, core if grow else region)
+            self._done += self._share
+
+    def _look(self, core: Box) -> tuple[Float32, Box]:
+        """Probabilities (channels, z, y, x) on the region round a core, and that region."""
+        n = self._spec.normalisation
+        region, tile = surround(core, self.grid, self._spec)
+        with self.timed("preprocess"):
+            volume = sample(
+                self._image,
+                self.grid,
+                region,
+                low_hu=n.low_hu,
+                high_hu=n.high_hu,
+                on_block=lambda fraction: self._report("preprocess", fraction),
+            )
+            normalise(volume, n)
+        with self.timed("network"):
+            values = self._network.probabilities(
+                volume, tile, lambda fraction, message: self._report("network", fraction, message)
+            )
+        return values, region
+
+    def _keep(self, values: Float32, region: Box, core: Box) -> None:
+        """Write a region's labels onto the scan's voxels, those of its core."""
+        with self.timed("resample"):
+            z, y, x = core.within(region)
+            labels, box = write_back(
+                values[:, z, y, x],
+                self.grid,
+                core,
+                self._image,
+                training_labels(self._spec),
+                lambda fraction: self._report("resample", fraction),
+            )
+            found = _bounds(labels)
+            if found is not None:
+                place = Box(
+                    size3(a + o for a, o in zip(found.start, box.start, strict=True)),
+                    size3(b + o for b, o in zip(found.stop, box.start, strict=True)),
+                )
+                self._parts.append((labels[found.slices].copy(), place))
+
+    def result(self) -> tuple[sitk.Image, tuple[int, int, int]]:
+        """All parts on one piece of the scan's grid, and the (x, y, z) index of its first voxel."""
+        import SimpleITK as sitk
+
+        with self.timed("resample"):
+            size = size3(reversed(self._image.GetSize()))
+            whole = Box((0, 0, 0), size)
+            for number, (_, place) in enumerate(self._parts):
+                whole = place if number == 0 else whole.union(place)
+            if self._parts:
+                margins = [math.ceil(RESULT_MARGIN_MM / s) for s in self.frame.scan_spacing_mm]
+                whole = Box(
+                    size3(max(0, a - m) for a, m in zip(whole.start, margins, strict=True)),
+                    size3(min(n, b + m) for b, m, n in zip(whole.stop, margins, size, strict=True)),
+                )
+            array = np.zeros(whole.shape, dtype=np.uint8)
+            for labels, place in self._parts:
+                target = array[place.within(whole)]
+                # Where two regions both see a voxel, the more specific label stays: cortex over medulla.
+                np.maximum(target, labels, out=target)
+            index = size3(reversed(whole.start))
+            image = sitk.GetImageFromArray(array)
+            image.SetSpacing(self._image.GetSpacing())
+            image.SetDirection(self._image.GetDirection())
+            image.SetOrigin(self._image.TransformIndexToPhysicalPoint(index))
+            return image, index
+
+    def _report(self, stage: str, fraction: float, message: str = "") -> None:
+        self._progress.report(stage, self._done + self._share * fraction, message)
+
+
+def _bounds(labels: NDArray[np.uint8]) -> Box | None:
+    """Bounding box of what is not 0; None if there is nothing."""
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        used = np.flatnonzero(labels.any(axis=others))
+        if used.size == 0:
+            return None
+        start.append(int(used[0]))
+        stop.append(int(used[-1]) + 1)
+    return Box(size3(start), size3(stop))

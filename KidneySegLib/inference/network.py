@@ -1,0 +1,89 @@
+"""A bundle made ready on a device: normalisation, tiles, memory ladder, activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from KidneySegLib.inference.backend import Backend, BackendMaker
+from KidneySegLib.inference.device import DeviceInfo, choose_precision, cpu_device
+from KidneySegLib.inference.grid import size3
+from KidneySegLib.inference.labelling import activate
+from KidneySegLib.inference.memory_ladder import MemoryLadder
+from KidneySegLib.inference.tiling import Float32, mirror_combinations, pad_to_tile, plan_tiles
+from KidneySegLib.models.bundle import Bundle, Normalisation, Size
+
+#: Told the fraction done and a message for a person (often empty); may raise to cancel.
+OnNetwork = Callable[[float, str], None]
+
+
+def normalise(hu: Float32, normalisation: Normalisation) -> Float32:
+    """Network input of HU that are clipped already, in place: subtract the mean, divide by the standard deviation."""
+    hu -= normalisation.mean_hu
+    hu /= normalisation.standard_deviation_hu
+    return hu
+
+
+class ReadyNetwork:
+    """A loaded network that turns normalised volumes into probabilities; kept between cases.
+
+    Args:
+        bundle: what to load.
+        device: where to run it.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        mirror: ``auto`` (as the bundle says), ``on`` or ``off``.
+        make: makes the backend.
+    """
+
+    def __init__(self, bundle: Bundle, device: DeviceInfo, precision: str, mirror: str, make: BackendMaker) -> None:
+        self.bundle = bundle
+        on = bundle.mirror if mirror == "auto" else mirror == "on"
+        self._mirror_axes = bundle.mirror_axes if on else ()
+
+        def wanted() -> Backend:
+            return make(bundle, device, choose_precision(precision, device))
+
+        def fallback() -> Backend:
+            cpu = cpu_device()
+            chosen = precision if precision != "bfloat16" or cpu.has_bfloat16 else "float32"
+            return make(bundle, cpu, choose_precision(chosen, cpu))
+
+        self._ladder = MemoryLadder(wanted, None if device.kind == "cpu" else fallback)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend in use now."""
+        return self._ladder.backend
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the memory ladder had to say."""
+        return tuple(self._ladder.notes)
+
+    @property
+    def passes_per_tile(self) -> int:
+        """How often the network looks at each tile: 1, or 2, 4, 8 with mirroring."""
+        return len(mirror_combinations(self._mirror_axes))
+
+    def probabilities(self, volume: Float32, tile: Size, on_progress: OnNetwork) -> Float32:
+        """Probabilities (channels, z, y, x) of a normalised volume (z, y, x).
+
+        Args:
+            volume: any size; smaller than the tile it is filled up with air.
+            tile: (z, y, x) of one tile.
+            on_progress: see `OnNetwork`.
+        """
+        n = self.bundle.normalisation
+        padded, original = pad_to_tile(volume, tile, (n.low_hu - n.mean_hu) / n.standard_deviation_hu)
+        plan = plan_tiles(size3(volume.shape), tile, self.bundle.tile_step)
+        said = len(self._ladder.notes)
+
+        def on_tile(done: int, count: int) -> None:
+            nonlocal said
+            message = " ".join(self._ladder.notes[said:])
+            said = len(self._ladder.notes)
+            on_progress(done / count, message)
+
+        on_progress(0.0, "")
+        logits = self._ladder.logits(padded, plan, self._mirror_axes, on_tile)
+        z, y, x = original
+        return activate(logits[:, z, y, x], self.bundle.activation)

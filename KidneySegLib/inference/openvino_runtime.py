@@ -1,0 +1,49 @@
+"""The one door to OpenVINO: its optional telemetry stays off, its import stays lazy."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from KidneySegLib.errors import DependencyError
+
+
+def load_openvino() -> Any:
+    """The module ``openvino``, with its telemetry never imported.
+
+    OpenVINO reports its own import to a server, unless the package ``openvino_telemetry`` cannot be imported: then
+    it uses an inert stand-in. So that import is made to fail while OpenVINO loads. All of this program reaches
+    OpenVINO through this function.
+
+    Raises:
+        DependencyError: if OpenVINO is not installed.
+    """
+    loaded = sys.modules.get("openvino")
+    if isinstance(loaded, ModuleType) and hasattr(loaded, "Core"):
+        _silence_loaded_telemetry()
+        return loaded
+    missing = object()
+    before = sys.modules.get("openvino_telemetry", missing)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise DependencyError(
+            f"OpenVINO, which runs networks on a CPU, could not be loaded: {error}. Install it: pip install openvino"
+        ) from error
+    finally:
+        if before is missing:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = before  # type: ignore[assignment]
+    _silence_loaded_telemetry()
+    return openvino
+
+
+def _silence_loaded_telemetry() -> None:
+    """Where someone else imported OpenVINO with its telemetry before us, make that one's consent 'no'."""
+    telemetry = sys.modules.get("openvino_telemetry.utils.opt_in_checker")
+    if telemetry is not None:
+        declined = telemetry.ConsentCheckResult.DECLINED
+        telemetry.OptInChecker.check = lambda *_args, **_options: declined

@@ -1,0 +1,306 @@
+"""From the scan's voxels to the network's grid and back, only where needed, a few slices at a time.
+
+Along an axis, resampling is a matrix: each target voxel is a weighted mean of source voxels. The weight is the
+overlap of the target voxel with the source voxel, and where targets are finer than sources the linear interpolation
+(the two agree at equal size). So averaging down needs no separate anti-aliasing filter, and a scan's slices are turned
+into the grid by three matrix products a block of slices, with no copy of the scan in floating point.
+A scan that is oblique to the patient's axes is first averaged down along its own axes, then turned by SimpleITK.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.inference.grid import Box, Frame, Grid, float3, grid_of, own_frame_of, size3
+from KidneySegLib.inference.threads import thread_count
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: Voxels of the scan that are in floating point at one time, while reading and while writing back.
+BLOCK_VOXELS = 4_000_000
+
+Float32 = NDArray[np.float32]
+#: Called after each block with the fraction done; it may raise to cancel.
+OnBlock = Callable[[float], None]
+
+
+def _nothing(_fraction: float) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class AxisWeights:
+    """Resampling along one axis.
+
+    Attributes:
+        matrix: (target voxels, source voxels from ``start``), float32; each row sums to 1.
+        start: first source voxel that has a weight.
+    """
+
+    matrix: Float32
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(self.matrix.shape[1])
+
+
+def axis_weights(centres: NDArray[np.float64], ratio: float, source_count: int) -> AxisWeights:
+    """Weights of source voxels for each target voxel.
+
+    Args:
+        centres: (targets,) target centres in source voxel coordinates (0 is the first source's centre).
+        ratio: target voxel size / source voxel size.
+        source_count: source voxels; beyond them the last one is repeated.
+    """
+    width = max(ratio, 1.0)
+    reach = (width + 1.0) / 2.0
+    inside = np.clip(centres, 0.0, source_count - 1.0)
+    start = max(0, math.floor(float(inside.min()) - reach) + 1)
+    stop = min(source_count, math.ceil(float(inside.max()) + reach))
+    start = min(start, source_count - 1)
+    stop = max(stop, start + 1)
+    distance = np.abs(inside[:, None] - np.arange(start, stop, dtype=np.float64)[None, :])
+    matrix = np.clip(reach - distance, 0.0, 1.0)
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    return AxisWeights(np.ascontiguousarray(matrix, dtype=np.float32), start)
+
+
+def sample(
+    image: sitk.Image, grid: Grid, box: Box, *, low_hu: float, high_hu: float, on_block: OnBlock = _nothing
+) -> Float32:
+    """HU of a scan on a box of a grid.
+
+    Args:
+        image: the scan; any pixel type, any orientation.
+        grid: made from this scan's frame.
+        box: the part of the grid that is wanted.
+        low_hu, high_hu: limits to which HU are clipped first, so that metal and padding do not bleed. Beyond an
+            oblique scan's corners the result is ``low_hu``.
+        on_block: see `OnBlock`.
+
+    Returns:
+        (z, y, x) float32, in memory order.
+    """
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayViewFromImage(image)
+    if grid.frame.array_axes is None:
+        return _sample_oblique(image, array, grid, box, low_hu, high_hu, on_block)
+    weights = _weights_from_scan(grid, box)
+    out = _reduce(array, weights, low_hu, high_hu, on_block)
+    return np.ascontiguousarray(out.transpose(grid.frame.array_axes))
+
+
+def scan_box(grid: Grid, box: Box) -> Box:
+    """The voxels of the scan, in array order, that a box of a grid covers (for an oblique scan: touches)."""
+    frame = grid.frame
+    low, high = grid.faces_mm(box)
+    start, stop = [0, 0, 0], [0, 0, 0]
+    if frame.array_axes is not None and frame.signs is not None:
+        for i, (axis, sign) in enumerate(zip(frame.array_axes, frame.signs, strict=True)):
+            n, s = frame.scan_size[axis], frame.scan_spacing_mm[axis]
+            ends = sorted(_to_scan(edge, n, s, sign) for edge in (low[i], high[i]))
+            start[axis] = min(max(math.ceil(ends[0] - 1e-6), 0), n - 1)
+            stop[axis] = min(max(math.floor(ends[1] + 1e-6) + 1, start[axis] + 1), n)
+        return Box(size3(start), size3(stop))
+    raise ValueError("an oblique scan's box needs the scan's geometry: use scan_box_oblique")
+
+
+def write_back(
+    values: Float32,
+    grid: Grid,
+    box: Box,
+    image: sitk.Image,
+    decide: Callable[[Float32], NDArray[np.uint8]],
+    on_block: OnBlock = _nothing,
+) -> tuple[NDArray[np.uint8], Box]:
+    """Network outputs onto the scan's own voxels, turned into labels block by block.
+
+    Args:
+        values: (channels, z, y, x) on ``box``.
+        grid, box: where ``values`` lie.
+        image: the scan.
+        decide: labels (any shape) of values (channels, the same shape).
+        on_block: see `OnBlock`.
+
+    Returns:
+        uint8 labels in the order of the scan's array, and the box of the scan that they fill.
+    """
+    if grid.frame.array_axes is None:
+        return _write_back_oblique(values, grid, box, image, decide, on_block)
+    order = grid.frame.array_axes
+    target = scan_box(grid, box)
+    inverse = size3(order.index(axis) for axis in range(3))
+    moved = values.transpose(0, *(1 + i for i in inverse))  # (channels, array axes 0, 1, 2)
+    weights = _weights_to_scan(grid, box, target)
+    sources = moved[
+        :, weights[0].start : weights[0].stop, weights[1].start : weights[1].stop, weights[2].start : weights[2].stop
+    ]
+    # The two in-plane axes one after the other on a block of the first: never more than a block in float32.
+    labels = np.empty(target.shape, dtype=np.uint8)
+    plane = target.shape[1] * target.shape[2] * values.shape[0]
+    w1, w2 = weights[1].matrix, weights[2].matrix
+    flat = np.ascontiguousarray(sources).reshape(values.shape[0], sources.shape[1], -1)
+    for rows in _blocks(target.shape[0], plane):
+        w0 = weights[0].matrix[rows]
+        used = np.flatnonzero(w0.any(axis=0))
+        part = slice(int(used[0]), int(used[-1]) + 1)
+        block = np.matmul(w0[:, part], flat[:, part]).reshape(values.shape[0], -1, *sources.shape[2:])
+        labels[rows] = decide(np.matmul(np.matmul(w1, block), w2.T))
+        on_block(rows.stop / target.shape[0])
+    return labels, target
+
+
+def _to_scan(coordinate_mm: float, count: int, spacing_mm: float, sign: int) -> float:
+    """Voxel coordinate along a scan axis of a frame coordinate."""
+    voxels = coordinate_mm / spacing_mm
+    return voxels - 0.5 if sign > 0 else count - 0.5 - voxels
+
+
+def _weights_from_scan(grid: Grid, box: Box) -> list[AxisWeights]:
+    """Weights for each array axis of the scan, with the voxels of the box as targets."""
+    frame = grid.frame
+    assert frame.array_axes is not None
+    assert frame.signs is not None
+    weights: list[AxisWeights | None] = [None, None, None]
+    for i, (axis, sign) in enumerate(zip(frame.array_axes, frame.signs, strict=True)):
+        n, s = frame.scan_size[axis], frame.scan_spacing_mm[axis]
+        coordinates = grid.first_mm[i] + np.arange(box.start[i], box.stop[i]) * grid.spacing_mm[i]
+        centres = np.array([_to_scan(c, n, s, sign) for c in coordinates])
+        weights[axis] = axis_weights(centres, grid.spacing_mm[i] / s, n)
+    return [w for w in weights if w is not None]
+
+
+def _weights_to_scan(grid: Grid, box: Box, target: Box) -> list[AxisWeights]:
+    """Weights for each array axis of the scan, with the scan's voxels as targets and the box's as sources."""
+    frame = grid.frame
+    assert frame.array_axes is not None
+    assert frame.signs is not None
+    weights: list[AxisWeights | None] = [None, None, None]
+    for i, (axis, sign) in enumerate(zip(frame.array_axes, frame.signs, strict=True)):
+        n, s = frame.scan_size[axis], frame.scan_spacing_mm[axis]
+        voxels = np.arange(target.start[axis], target.stop[axis], dtype=np.float64)
+        coordinates = (voxels + 0.5) * s if sign > 0 else (n - 0.5 - voxels) * s
+        centres = (coordinates - grid.first_mm[i]) / grid.spacing_mm[i] - box.start[i]
+        weights[axis] = axis_weights(centres, s / grid.spacing_mm[i], box.shape[i])
+    return [w for w in weights if w is not None]
+
+
+def _blocks(count: int, voxels_each: int) -> Iterator[slice]:
+    step = max(1, BLOCK_VOXELS // max(voxels_each, 1))
+    for begin in range(0, count, step):
+        yield slice(begin, min(begin + step, count))
+
+
+def _reduce(
+    array: NDArray[Any], weights: list[AxisWeights], low_hu: float, high_hu: float, on_block: OnBlock
+) -> Float32:
+    """Apply one weight matrix to each axis of an array, reading it block by block along its first axis."""
+    w0, w1, w2 = weights
+    source = array[w0.start : w0.stop, w1.start : w1.stop, w2.start : w2.stop]
+    out = np.zeros((w0.matrix.shape[0], w1.matrix.shape[0], w2.matrix.shape[0]), dtype=np.float32)
+    flat = out.reshape(out.shape[0], -1)
+    low, high = _limits(array.dtype, low_hu, high_hu)
+    transposed = np.ascontiguousarray(w2.matrix.T)
+    for rows in _blocks(source.shape[0], source.shape[1] * source.shape[2]):
+        part = w0.matrix[:, rows]
+        used = np.flatnonzero(part.any(axis=1))
+        if used.size:
+            block = np.clip(source[rows], low, high).astype(np.float32, copy=False)
+            reduced = np.matmul(np.matmul(w1.matrix, block), transposed).reshape(block.shape[0], -1)
+            target = slice(int(used[0]), int(used[-1]) + 1)
+            flat[target] += part[target] @ reduced
+        on_block(rows.stop / source.shape[0])
+    return out
+
+
+def _limits(dtype: np.dtype[Any], low_hu: float, high_hu: float) -> tuple[Any, Any]:
+    """Clipping limits in the array's own type, so that integers are clipped as integers."""
+    if not np.issubdtype(dtype, np.integer):
+        return dtype.type(low_hu), dtype.type(high_hu)
+    info = np.iinfo(dtype)
+    low, high = math.floor(max(low_hu, info.min)), math.ceil(min(high_hu, info.max))
+    return dtype.type(max(low, info.min)), dtype.type(min(high, info.max))
+
+
+def _sample_oblique(
+    image: sitk.Image, array: NDArray[Any], grid: Grid, box: Box, low_hu: float, high_hu: float, on_block: OnBlock
+) -> Float32:
+    import SimpleITK as sitk
+
+    own = own_frame_of(image)
+    finest = min(grid.spacing_mm)
+    reduced_grid = grid_of(own, float3([max(s, finest) for s in own.scan_spacing_mm]))
+    part = _own_box(image, grid, box, reduced_grid)
+    values = _reduce(array, _weights_from_scan(reduced_grid, part), low_hu, high_hu, on_block)
+    source = sitk.GetImageFromArray(values)
+    reduced_grid.place(source, part)
+    turned = _resample_linear(source, grid, box, low_hu)
+    return np.array(sitk.GetArrayViewFromImage(turned), dtype=np.float32)  # A copy: the view dies with the image.
+
+
+def _write_back_oblique(
+    values: Float32,
+    grid: Grid,
+    box: Box,
+    image: sitk.Image,
+    decide: Callable[[Float32], NDArray[np.uint8]],
+    on_block: OnBlock,
+) -> tuple[NDArray[np.uint8], Box]:
+    import SimpleITK as sitk
+
+    scan_grid = grid_of(own_frame_of(image), own_frame_of(image).scan_spacing_mm)
+    target = _own_box(image, grid, box, scan_grid)
+    channels = []
+    for channel in values:
+        source = sitk.GetImageFromArray(channel)
+        grid.place(source, box)
+        channels.append(source)
+    labels = np.empty(target.shape, dtype=np.uint8)
+    for rows in _blocks(target.shape[0], target.shape[1] * target.shape[2] * len(channels)):
+        part = Box(
+            (target.start[0] + rows.start, target.start[1], target.start[2]),
+            (target.start[0] + rows.stop, target.stop[1], target.stop[2]),
+        )
+        turned = [_resample_linear(source, scan_grid, part, 0.0) for source in channels]
+        labels[rows] = decide(np.stack([sitk.GetArrayViewFromImage(t) for t in turned]))
+        on_block(rows.stop / target.shape[0])
+    return labels, target
+
+
+def _own_box(image: sitk.Image, grid: Grid, box: Box, own_grid: Grid) -> Box:
+    """The box of a grid along the scan's own axes that holds a box of a grid along the patient's axes."""
+    frame: Frame = own_grid.frame
+    low, high = grid.faces_mm(box)
+    corners = [
+        frame.axes.T @ (grid.frame.corner_mm + grid.frame.axes @ np.array([z, y, x]) - frame.corner_mm)
+        for z in (low[0], high[0])
+        for y in (low[1], high[1])
+        for x in (low[2], high[2])
+    ]
+    margin = max(own_grid.spacing_mm)
+    return own_grid.box_between(
+        (np.min(corners, axis=0) - margin).tolist(), (np.max(corners, axis=0) + margin).tolist()
+    )
+
+
+def _resample_linear(source: sitk.Image, grid: Grid, box: Box, outside: float) -> sitk.Image:
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetDefaultPixelValue(outside)
+    resampler.SetSize([int(n) for n in reversed(box.shape)])
+    resampler.SetOutputSpacing([float(s) for s in reversed(grid.spacing_mm)])
+    resampler.SetOutputDirection(grid.frame.axes[:, ::-1].ravel().tolist())
+    resampler.SetOutputOrigin(grid.centre_of_mm(box.start).tolist())
+    resampler.SetNumberOfThreads(thread_count())
+    return resampler.Execute(source)

@@ -1,0 +1,181 @@
+"""Bring a bundle, a folder or a zip file, into the user's models. Nothing in it is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from KidneySegLib.errors import ModelError
+from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle, parse_manifest, read_bundle
+from KidneySegLib.models.store import verify_bundle
+from KidneySegLib.progress import Progress
+from KidneySegLib.resources import embedded_models_dir, user_models_dir
+
+#: The largest file that a bundle may hold: several times the largest network that we know (800 MB).
+MAX_FILE_BYTES = 8 * 1024**3
+MAX_ZIP_MEMBERS = 1000
+_COPY_CHUNK_BYTES = 1 << 20
+
+Opener = Callable[[str], IO[bytes]]
+
+
+def import_bundle(
+    source: str | Path, name: str | None = None, replace: bool = False, progress: Progress = Progress()
+) -> Bundle:
+    """Copy a bundle into the user's models, whole or not at all.
+
+    Only the files that its manifest lists are copied, each compared with its SHA-256.
+
+    Args:
+        source: a bundle folder, or a zip file of one (at its top, or in one folder).
+        name: another name for it; default its own.
+        replace: allow an existing model of that name (an embedded one is then hidden, not changed).
+        progress: told about each file; may cancel.
+
+    Raises:
+        ModelError: if the source is no bundle, is damaged or unsafe, or the name is taken.
+    """
+    source = Path(source).expanduser()
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    try:
+        if source.is_dir():
+            return _import(source, _folder_opener(source), name, replace, progress)
+        if not source.is_file():
+            raise ModelError(f"A bundle folder or zip file was expected at {source}, but there is none.")
+        if not zipfile.is_zipfile(source):
+            raise ModelError(f"{source} is neither a folder nor a zip file. Give a model bundle as a folder or zip.")
+        with zipfile.ZipFile(source) as archive:
+            return _import(source, _zip_opener(archive, source), name, replace, progress)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        # zipfile raises RuntimeError for encrypted members and NotImplementedError for unknown compression.
+        raise ModelError(f"The model {source} could not be imported: {error}") from error
+
+
+def _import(source: Path, open_file: Opener, name: str | None, replace: bool, progress: Progress) -> Bundle:
+    with open_file(MANIFEST) as file:
+        data = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ModelError(f"{source}: {MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes, so it is no model's.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{source}: {MANIFEST} is not UTF-8 text: {error}") from error
+    described = parse_manifest(text, source)
+    final_name = name or described.name
+    _check_name_is_free(final_name, replace)
+    target = user_models_dir() / final_name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
+    try:
+        fresh = staging / final_name
+        fresh.mkdir()
+        for index, file_name in enumerate(described.sha256):
+            progress.report("import", index / len(described.sha256), file_name)
+            with open_file(file_name) as incoming, (fresh / file_name).open("xb") as outgoing:
+                _copy(incoming, outgoing, f"{source}: {file_name}", progress)
+        manifest = json.loads(text)
+        manifest["name"] = final_name
+        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        verify_bundle(read_bundle(fresh), progress)
+        put_in_place(fresh, target, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    progress.report("import", 1.0)
+    return read_bundle(target)
+
+
+def put_in_place(fresh: Path, target: Path, staging: Path) -> None:
+    """Rename ``fresh`` to ``target``; what was there goes to ``staging`` and comes back if the rename fails."""
+    old = staging / ".old"
+    had_old = target.exists()
+    if had_old:
+        target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if had_old:
+            old.rename(target)
+        raise
+
+
+def _check_name_is_free(name: str, replace: bool) -> None:
+    if replace:
+        return
+    for folder in (user_models_dir(), embedded_models_dir()):
+        if (folder / name).exists():
+            raise ModelError(
+                f"A model called '{name}' exists already in {folder}. Choose another name (--name), or replace it "
+                "(--replace)."
+            )
+
+
+def _copy(incoming: IO[bytes], outgoing: IO[bytes], what: str, progress: Progress) -> None:
+    copied = 0
+    while chunk := incoming.read(_COPY_CHUNK_BYTES):
+        progress.check()
+        copied += len(chunk)
+        if copied > MAX_FILE_BYTES:
+            raise ModelError(f"{what} has more than {MAX_FILE_BYTES} bytes, more than any model; it was refused.")
+        outgoing.write(chunk)
+
+
+def _folder_opener(folder: Path) -> Opener:
+    def open_file(name: str) -> IO[bytes]:
+        path = folder / name
+        if path.is_symlink():
+            raise ModelError(f"{path} is a link; a model bundle holds plain files only. It was refused.")
+        if not path.is_file():
+            if name == MANIFEST:
+                raise ModelError(f"{folder} is not a model bundle: it holds no {MANIFEST}.")
+            raise ModelError(f"{folder} is incomplete: the file {name} is missing. Get the model again.")
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        return os.fdopen(os.open(path, flags), "rb")
+
+    return open_file
+
+
+def _zip_opener(archive: zipfile.ZipFile, source: Path) -> Opener:
+    members = archive.infolist()
+    if len(members) > MAX_ZIP_MEMBERS:
+        raise ModelError(f"{source} holds {len(members)} files; a model bundle holds a few. It was refused.")
+    for member in members:
+        _check_member(member, source)
+    tops = [PurePosixPath(m.filename).parent for m in members if PurePosixPath(m.filename).name == MANIFEST]
+    tops = [top for top in tops if len(top.parts) <= 1 and top.parts[:1] != ("__MACOSX",)]
+    if len(tops) != 1:
+        raise ModelError(
+            f"{source} is not a model bundle: exactly one {MANIFEST} was expected, at its top or in one folder; "
+            f"{len(tops)} were found."
+        )
+    by_name = {member.filename: member for member in members}
+    if len(by_name) != len(members):
+        raise ModelError(f"{source} holds two files of the same name; it was refused.")
+
+    def open_file(name: str) -> IO[bytes]:
+        member = by_name.get(str(tops[0] / name))
+        if member is None:
+            raise ModelError(f"{source} is incomplete: the file {name} is missing. Get the model again.")
+        if member.file_size > MAX_FILE_BYTES:
+            raise ModelError(f"{source}: {name} has {member.file_size} bytes, more than any model; it was refused.")
+        return archive.open(member)
+
+    return open_file
+
+
+def _check_member(member: zipfile.ZipInfo, source: Path) -> None:
+    name = member.filename
+    path = PurePosixPath(name)
+    unsafe = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\x00" in name
+    if unsafe:
+        raise ModelError(f"{source} holds the file name {name!r}, which leads out of its folder. It was refused.")
+    mode = member.external_attr >> 16
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise ModelError(f"{source} holds {name!r}, which is a link or special file. It was refused.")
