@@ -1,0 +1,276 @@
+"""The one road: read, check, segment, postprocess, measure, write. Command line, panel and tests call nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from KidneySegLib.progress import Progress
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from KidneySegLib.ct import CtScan, PatientData
+    from KidneySegLib.ct.phase import PhaseEstimate
+    from KidneySegLib.inference.engine import Engine
+    from KidneySegLib.measurement import MeasurementTable, Patient
+    from KidneySegLib.models import Bundle
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What one case gave.
+
+    Attributes:
+        case_id: first column of the table.
+        folder: the results folder.
+        scan: what was read.
+        labels: result ids (`labels.LABELS`), uint8, on a sub-grid of the scan's grid.
+        table: the rows of ``volumes.csv``.
+        phase: contrast phase.
+        provenance: the content of ``provenance.json``.
+    """
+
+    case_id: str
+    folder: Path
+    scan: CtScan
+    labels: sitk.Image
+    table: MeasurementTable
+    phase: PhaseEstimate
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CaseChecks:
+    """What can be said of a scan before its kidneys are measured.
+
+    Attributes:
+        flags: keys of `flags.FLAGS`.
+        phase: contrast phase.
+    """
+
+    flags: tuple[str, ...]
+    phase: PhaseEstimate
+
+
+def segment_case(
+    source: Path | CtScan,
+    output: Path,
+    *,
+    series_uid: str | None = None,
+    model: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    mirror: str = "auto",
+    use_localiser: bool = True,
+    raw: bool = False,
+    case_id: str | None = None,
+    patient: Patient | PatientData | None = None,
+    engine: Engine | None = None,
+    progress: Progress = Progress(),
+) -> CaseResult:
+    """Segment and measure one scan and write its results folder, whole or not at all.
+
+    Args:
+        source: DICOM folder or zip, image file, or a scan that was read already.
+        output: results folder; an existing results folder is replaced as a whole.
+        series_uid: which series of a DICOM folder.
+        model: name or folder of a bundle; None is the embedded one.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, ``intel-gpu`` or ``intel-npu``.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        mirror: average mirrored passes: ``auto`` (as the bundle says), ``on`` or ``off``.
+        use_localiser: find the kidneys on a coarse grid first.
+        raw: also write the network's own label map.
+        case_id: first column of the table; None is the name of ``output``.
+        patient: what is known of the patient; goes before what the scan says.
+        engine: a loaded engine to use; then ``model`` to ``use_localiser`` are not looked at.
+        progress: reported to, and asked whether to stop.
+
+    Raises:
+        KidneySegError: what the user can mend.
+        Cancelled: the user stopped it; nothing was written.
+    """
+    from KidneySegLib.ct.geometry import check_geometry
+    from KidneySegLib.ct.phase import estimate_phase
+    from KidneySegLib.export import check_results_folder
+    from KidneySegLib.postprocessing import assign_kidneys
+
+    check_results_folder(output)
+    clock = _Clock()
+    # The model before the scan: one that is missing should be said at once.
+    with clock.stage("load"):
+        engine = engine or load_engine(
+            model, device=device, precision=precision, mirror=mirror, use_localiser=use_localiser, progress=progress
+        )
+    with clock.stage("read"):
+        scan = _read_scan(source, series_uid, progress)
+    result = engine.run(scan.image, progress)
+    clock.seconds.update(result.seconds)
+    with clock.stage("postprocess"):
+        kidneys = assign_kidneys(result, scan.image, progress)
+    with clock.stage("check"):
+        progress.report("check", 0.0)
+        flags = (*scan.flags, *check_geometry(scan.image, scan.slice_thickness_mm))
+        phase = estimate_phase(scan.image, kidneys.labels, result.overview)
+        progress.report("check", 1.0)
+    facts = {
+        "model": _model_facts(engine.bundle),
+        "localiser": _model_facts(engine.localiser) if engine.localiser is not None else None,
+        "engine": {
+            "backend": result.backend,
+            "device": result.device,
+            "precision": result.precision,
+            "mirror": mirror,
+            "notes": list(result.notes),
+        },
+        "postprocessing": {"midline": kidneys.midline, "notes": list(kidneys.notes)},
+    }
+    return _measure_and_write(
+        _Case(case_id or output.resolve().name, scan, kidneys.labels, phase, patient, "automatic", engine.bundle.name),
+        output,
+        flags=(*((None, key) for key in (*flags, *phase.flags)), *kidneys.flags),
+        facts=facts,
+        raw_labels=result.raw if raw else None,
+        clock=clock,
+        progress=progress,
+    )
+
+
+def measure_case(
+    labels: Path | sitk.Image,
+    image: Path | CtScan,
+    output: Path,
+    *,
+    series_uid: str | None = None,
+    case_id: str | None = None,
+    patient: Patient | PatientData | None = None,
+    progress: Progress = Progress(),
+) -> CaseResult:
+    """Measure a label map that a person made or corrected, and write the same results folder as `segment_case`.
+
+    Args:
+        labels: ids 1-15 on the scan's grid or a part of it: an image, or a file of one.
+        image: the scan.
+        output: results folder; an existing results folder is replaced as a whole.
+        series_uid, case_id, patient, progress: as for `segment_case`.
+
+    Raises:
+        KidneySegError: what the user can mend, such as labels on another grid.
+        Cancelled: the user stopped it; nothing was written.
+    """
+    from KidneySegLib.ct.geometry import check_geometry
+    from KidneySegLib.ct.phase import estimate_phase
+    from KidneySegLib.export import check_results_folder
+    from KidneySegLib.postprocessing import label_flags
+
+    check_results_folder(output)
+    clock = _Clock()
+    with clock.stage("read"):
+        scan = _read_scan(image, series_uid, progress)
+        label_map = _read_labels(labels)
+    with clock.stage("check"):
+        progress.report("check", 0.0)
+        kidney_flags = label_flags(label_map, scan.image)
+        flags = (*scan.flags, *check_geometry(scan.image, scan.slice_thickness_mm))
+        phase = estimate_phase(scan.image, label_map, None)
+        progress.report("check", 1.0)
+    return _measure_and_write(
+        _Case(case_id or output.resolve().name, scan, label_map, phase, patient, "corrected", ""),
+        output,
+        flags=(*((None, key) for key in (*flags, *phase.flags)), *kidney_flags),
+        facts={"model": None, "localiser": None, "engine": None, "postprocessing": None},
+        raw_labels=None,
+        clock=clock,
+        progress=progress,
+    )
+
+
+def check_case(
+    source: Path | CtScan,
+    *,
+    series_uid: str | None = None,
+    model: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress = Progress(),
+) -> CaseChecks:
+    """What a careful look at a scan says before its kidneys are measured: geometry and contrast phase.
+
+    Runs the model's localiser, if it names one, to find the aorta and the kidneys.
+
+    Raises:
+        KidneySegError: what the user can mend.
+    """
+    from KidneySegLib.ct.geometry import check_geometry
+    from KidneySegLib.ct.phase import estimate_phase
+    from KidneySegLib.inference.backend import make_backend
+    from KidneySegLib.inference.device import choose_device
+    from KidneySegLib.inference.grid import frame_of
+    from KidneySegLib.inference.localiser import localise
+    from KidneySegLib.inference.network import ReadyNetwork
+    from KidneySegLib.models import DEFAULT_MODEL, find_bundle, find_localiser
+
+    scan = _read_scan(source, series_uid, progress)
+    localiser = find_localiser(find_bundle(model or DEFAULT_MODEL, progress), progress)
+    overview = None
+    if localiser is not None:
+        network = ReadyNetwork(localiser, choose_device(device), "auto", "auto", make_backend)
+        overview = localise(network, scan.image, frame_of(scan.image), progress).image()
+    progress.report("check", 0.5)
+    phase = estimate_phase(scan.image, None, overview)
+    progress.report("check", 1.0)
+    flags = (*scan.flags, *check_geometry(scan.image, scan.slice_thickness_mm), *phase.flags)
+    return CaseChecks(tuple(dict.fromkeys(flags)), phase)
+
+
+def load_engine(
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    mirror: str = "auto",
+    use_localiser: bool = True,
+    progress: Progress = Progress(),
+) -> Engine:
+    """A model ready to run many cases; give it to `segment_case`. Arguments as there."""
+    from KidneySegLib.inference.engine import Engine
+    from KidneySegLib.models import DEFAULT_MODEL, find_bundle
+
+    return Engine(
+        find_bundle(model or DEFAULT_MODEL, progress),
+        device=device,
+        precision=precision,
+        mirror=mirror,
+        use_localiser=use_localiser,
+        progress=progress,
+    )
+
+
+class _Clock:
+    """Seconds of wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is known of a case when its labels are final."""
+
+    case_id: str
+    scan: CtScan
+    labels: sitk.Image
+    phase: PhaseEstimate
+    patient: Patient | PatientData | None
+    source: str
+    model: str
