@@ -35,6 +35,7 @@ FLAGS: dict[str, Flag] = {
         Flag("gantry_tilt_corrected", _W, "The gantry was tilted; the scan was resampled to an upright grid."),
         Flag("missing_slices_interpolated", _W, "A few slices are missing; the gap was filled by interpolation."),
         Flag("duplicate_slices_dropped", _W, "Several slices lay at the same position; one of each was kept."),
+        Flag("mixed_slices_dropped", _W, "The series held pictures of another size or orientation; they were left out."),
         Flag("slices_thick_for_cortex", _W, "Slices are thicker than 5 mm: cortex and medulla are uncertain."),
         Flag("pixels_coarse_for_cortex", _W, "Pixels are larger than 1.5 mm: cortex and medulla are uncertain."),
         Flag("hu_clipped", _I, "The scan's HU range is clipped; volumes are not affected."),

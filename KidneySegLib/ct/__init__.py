@@ -5,7 +5,20 @@
 ``image_file``. ``hounsfield`` and ``geometry`` refuse what cannot be trusted, ``phase`` tells the contrast phase.
 """
 
+from KidneySegLib.ct.geometry import check_geometry
+from KidneySegLib.ct.phase import Phase, PhaseEstimate, estimate_phase
 from KidneySegLib.ct.read import list_series, read_ct, scan_from_image
 from KidneySegLib.ct.scan import CtScan, PatientData, SeriesInfo
 
-__all__ = ["CtScan", "PatientData", "SeriesInfo", "list_series", "read_ct", "scan_from_image"]
+__all__ = [
+    "CtScan",
+    "PatientData",
+    "Phase",
+    "PhaseEstimate",
+    "SeriesInfo",
+    "check_geometry",
+    "estimate_phase",
+    "list_series",
+    "read_ct",
+    "scan_from_image",
+]

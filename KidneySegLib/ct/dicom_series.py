@@ -231,5 +231,3 @@ def _volumes(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
 
 def _natural(key: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
     return tuple((int(text) if text.isdigit() else 0, text) for text in key)
-
-

@@ -32,8 +32,11 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\x00", b"MM\x00*", b"%PDF")
 # A DICOM file without preamble begins with an element of group 2 or 8, little endian.
-_BARE_DICOM = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x10\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00")
-_BARE_DICOM += (b"\x08\x00\x08\x00", b"\x08\x00\x12\x00", b"\x08\x00\x16\x00", b"\x08\x00\x18\x00")
+_BARE_DICOM = tuple(
+    group + element
+    for group, elements in ((b"\x02\x00", b"\x00\x01\x10"), (b"\x08\x00", b"\x00\x05\x08\x12\x16\x18"))
+    for element in (bytes([low, 0]) for low in elements)
+)
 
 
 class Kind(Enum):
