@@ -62,15 +62,24 @@ def sample_source(config: NetworkConfig) -> SampleSource:
         raise InputError(f"source_arguments of {config.source}: {error}. Mend the configuration.") from error
 
 
+def _bytes_for_a_pool(device: torch.device) -> float:
+    """Memory that a pool may take, leaving enough for training and for other programs."""
+    if device.type == "cuda":
+        return 0.65 * torch.cuda.mem_get_info(device)[0]
+    try:
+        return 0.3 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 2.0 * 2**30
+
+
 def make_pools(config: NetworkConfig, device: torch.device) -> tuple[SamplePool, SamplePool]:
-    """Empty pools for training and validation."""
+    """Empty pools for training and validation; the first is smaller than configured where memory is."""
     labels = config.activation == "softmax"
     channels = len(config.outputs) - 1 if labels else len(config.outputs)
     boxes = max(1, config.validation_seeds * (1 if labels else _BOXES_PER_PHANTOM))
-    return (
-        SamplePool(config.pool_capacity, config.box, channels, labels, device),
-        SamplePool(boxes, config.box, channels, labels, device),
-    )
+    held_out = SamplePool(boxes, config.box, channels, labels, device)
+    fits = int(_bytes_for_a_pool(device) / (held_out.size_bytes / boxes))
+    return SamplePool(max(1, min(config.pool_capacity, fits)), config.box, channels, labels, device), held_out
 
 
 def train_network(
@@ -144,8 +153,12 @@ def train_network(
         folder=output / SAMPLES_FOLDER,
     )
     with feed:
+        told = -1
         while not feed.ready():
-            progress.report("train", 0.0, f"{name}: {len(pool)} renderings, waiting for {part.pool_start}")
+            if len(pool) != told:
+                told = len(pool)
+                progress.report("train", 0.0, f"{name}: {told} renderings, waiting for {part.pool_start}")
+            progress.check()
             time.sleep(0.2)
         trainer.seconds += time.monotonic() - began
         trainer.run(budget, output, progress, (lambda: feed.next_seed) if workers else None)

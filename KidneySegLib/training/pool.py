@@ -33,6 +33,7 @@ class SamplePool:
         self._targets = torch.empty((capacity, stored, *shape), dtype=torch.uint8, device=device)
         self._weights = torch.empty(capacity, dtype=torch.float32, device=device)
         self._added = 0
+        self._stream: torch.cuda.Stream | None = None
 
     @property
     def capacity(self) -> int:
@@ -62,11 +63,22 @@ class SamplePool:
                 f"a sample must have HU {tuple(self._hu.shape[2:])} and targets {tuple(self._targets.shape[1:])}, "
                 f"got {sample.hu.shape} and {sample.targets.shape}"
             )
+        if self._hu.device.type == "cuda" and self._added < self.capacity:
+            # A slot that nobody reads yet: beside the training stream, so that neither waits for the other.
+            if self._stream is None:
+                self._stream = torch.cuda.Stream(self._hu.device)
+            with torch.cuda.stream(self._stream):
+                self._store(sample)
+            self._stream.synchronize()
+        else:
+            self._store(sample)
+        self._added += 1
+
+    def _store(self, sample: Sample) -> None:
         slot = self._added % self.capacity
         self._hu[slot, 0].copy_(torch.from_numpy(np.ascontiguousarray(sample.hu)))
         self._targets[slot].copy_(torch.from_numpy(np.ascontiguousarray(sample.targets)))
-        self._weights[slot] = sample.cortex_weight
-        self._added += 1
+        self._weights[slot].fill_(sample.cortex_weight)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Samples drawn at random, with replacement.

@@ -97,7 +97,8 @@ def test_a_checkpoint_of_another_network_is_refused(tiny, tmp_path):
 
 @pytest.mark.parametrize(("name", "labels"), [("fine", False), ("localiser", True)])
 def test_learning_finds_the_ball(tiny, tmp_path, name, labels):
-    calm = {"pose": {"warp_voxels": 0.0}, "contrast": {"probability": 0.0}, "scanner": {"noise_hu": [1.0, 5.0]}}
+    calm = {"pose": {"warp_voxels": 0.0}, "contrast": {"probability": 0.0}}
+    calm["scanner"] = {"thick_probability": 0.0, "noise_hu": [1.0, 5.0]}
     recipe = _with(tiny, name, steps=60, augment={**calm, "cut_probability": 0.0})
     _train(recipe, tmp_path, name=name, labels=labels)
     score = json.loads((tmp_path / "record.json").read_text())["validation"]
