@@ -204,7 +204,10 @@ def sample_enhancement(rng: np.random.Generator, phase: str | None = None, ckd: 
         values = _values(None, 0.0, kvp, unenhanced, personal)
         return Enhancement(phase, None, None, values, kvp, float(ckd), patient, None, unenhanced, personal)
 
-    for _ in range(200):
+    for attempt in range(200):
+        if attempt and attempt % 20 == 0:  # A circulation too slow or too quick for this phase: another patient.
+            healthy = sample_patient(rng)
+            patient = replace(healthy, ckd=float(ckd))
         injection = sample_injection(rng, healthy.weight_kg)
         curves = simulate(healthy, injection)
         start = trigger_s(curves, kvp)
