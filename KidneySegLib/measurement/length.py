@@ -1,0 +1,51 @@
+"""Length of a kidney: its largest extent from pole to pole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.postprocessing.grid import Points, VoxelGrid, row_ends
+
+_CHUNK = 1024
+
+
+def max_length_mm(mask: NDArray[Any], grid: VoxelGrid) -> float | None:
+    """Maximal Feret diameter in mm, in the world, so oblique and anisotropic grids are measured right.
+
+    Each voxel stands for the centres of its six faces. Along a grid axis n voxels thus measure n times their edge,
+    and an oblique end, which many voxels share, is not lengthened by a corner that the organ does not fill.
+
+    Args:
+        mask: (z, y, x), non-zero inside.
+        grid: the mask's grid.
+
+    Returns:
+        None for an empty mask.
+    """
+    index = row_ends(mask)
+    if len(index) == 0:
+        return None
+    half_steps = 0.5 * np.concatenate([grid.linear.T, -grid.linear.T])
+    centres = _hull(index[:, ::-1] @ grid.linear.T)
+    # The hull of faces needs no more voxels than the hull of centres.
+    points = _hull((centres[:, None, :] + half_steps).reshape(-1, 3))
+    largest = 0.0
+    for start in range(0, len(points), _CHUNK):
+        difference = points[start : start + _CHUNK, None, :] - points[None, :, :]
+        largest = max(largest, float(np.einsum("abi,abi->ab", difference, difference).max()))
+    return float(np.sqrt(largest))
+
+
+def _hull(points: Points) -> Points:
+    """Corners of the convex hull; all points where they lie in one plane or line."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    if len(points) < 5:
+        return points
+    try:
+        return points[ConvexHull(points).vertices]
+    except QhullError:
+        return points
