@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from KidneySegLib.training.fields import chance, normal, smooth_noise, uniform
 
-#: HU between which soft tissue is stretched and squeezed; below lies fat's lower end, above are bone and dense contrast.
+#: HU between which soft tissue is stretched and squeezed: from fat's lower end to dense contrast and bone.
 _KNOTS_HU = (-150.0, -60.0, 0.0, 30.0, 60.0, 90.0, 130.0, 180.0, 240.0, 320.0, 450.0)
 #: HU of nothing, and of what gamma treats as full brightness.
 _GAMMA_RANGE_HU = (-200.0, 500.0)
@@ -67,7 +68,7 @@ def remap(hu: Tensor, slopes: Tensor) -> Tensor:
         HU; with slopes of 1 the same as came.
     """
     result = hu.clamp(max=_KNOTS_HU[0])
-    for number, (low, high) in enumerate(zip(_KNOTS_HU[:-1], _KNOTS_HU[1:], strict=True)):
+    for number, (low, high) in enumerate(itertools.pairwise(_KNOTS_HU)):
         result = result + _wide(slopes[:, number]) * (hu.clamp(low, high) - low)
     return result + (hu - _KNOTS_HU[-1]).clamp(min=0)
 

@@ -1,9 +1,9 @@
 """What a scanner does to a body, as one matrix per axis: slices of any thickness, coarse pixels, kernels, noise.
 
-Acquiring is ``A``: row k of it holds the weights with which voxels of the true body enter slice k. Looking at the scan
-on the fine grid again, as the engine does, is linear interpolation ``R``. The truth goes through the same ``R A``, so that
-at a slice's centre it is the fraction of the thick voxel that is kidney, and half of it is where a reader would draw
-the border. Kernels and noise touch only the image, between ``A`` and ``R``.
+Acquiring is ``A``: row k of it holds the weights with which voxels of the true body enter slice k. Looking at the
+scan on the fine grid again, as the engine does, is linear interpolation ``R``. The truth goes through the same ``R A``,
+so that at a slice's centre it is the fraction of the thick voxel that is kidney, and half of it is where a reader
+would draw the border. Kernels and noise touch only the image, between ``A`` and ``R``.
 """
 
 from __future__ import annotations

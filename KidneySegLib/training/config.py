@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(names))
     if unknown:
-        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(names)}. Mend the file.")
+        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(names)}. Mend it.")
     made: dict[str, Any] = {}
     for name, value in values.items():
         hint = hints[name]
@@ -131,14 +131,15 @@ def load_config(path: Path | None = None) -> EmbeddedConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: the configuration cannot be read ({error.strerror}). Choose another file.") from error
+        raise InputError(f"{path}: the recipe cannot be read ({error.strerror}). Choose another file.") from error
     try:
         if path.suffix == ".toml":
-            if sys.version_info < (3, 11):
-                raise InputError(f"{path}: TOML needs Python 3.11 or later. Use a JSON file with the same keys.")
-            import tomllib
-
-            values = tomllib.loads(text)
+            try:
+                toml: Any = importlib.import_module("tomllib")
+            except ImportError as error:
+                message = f"{path}: TOML needs Python 3.11 or later. Use a JSON file with the same keys."
+                raise InputError(message) from error
+            values = toml.loads(text)
         else:
             values = json.loads(text)
     except ValueError as error:
@@ -149,7 +150,8 @@ def load_config(path: Path | None = None) -> EmbeddedConfig:
     return EmbeddedConfig(
         seed=values["seed"],
         networks={
-            name: _from_mapping(NetworkConfig, entry, f"{path.name}: networks.{name}") for name, entry in networks.items()
+            name: _from_mapping(NetworkConfig, entry, f"{path.name}: networks.{name}")
+            for name, entry in networks.items()
         },
     )
 

@@ -55,7 +55,7 @@ def sample_source(config: NetworkConfig) -> SampleSource:
     kinds: dict[str, type[KidneyBoxes] | type[WholeBodies]] = {"kidney_boxes": KidneyBoxes, "whole_bodies": WholeBodies}
     if config.source not in kinds:
         raise InputError(f"source must be one of {', '.join(kinds)}, got {config.source!r}. Mend the configuration.")
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in config.source_arguments.items()}
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.source_arguments.items()}
     try:
         return kinds[config.source](shape=config.box, spacing_mm=config.spacing_mm, **arguments)
     except TypeError as error:

@@ -66,7 +66,7 @@ class SamplePool:
         if self._hu.device.type == "cuda" and self._added < self.capacity:
             # A slot that nobody reads yet: beside the training stream, so that neither waits for the other.
             if self._stream is None:
-                self._stream = torch.cuda.Stream(self._hu.device)
+                self._stream = torch.cuda.Stream(self._hu.device)  # type: ignore[no-untyped-call]
             with torch.cuda.stream(self._stream):
                 self._store(sample)
             self._stream.synchronize()

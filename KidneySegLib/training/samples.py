@@ -45,12 +45,12 @@ class SampleSource(Protocol):
 
 def as_hu(values: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     """HU rounded and clipped to what int16 images of scanners hold."""
-    return np.clip(np.rint(values), -1024, 3071).astype(np.int16)
+    return np.asarray(np.clip(np.rint(values), -1024, 3071), dtype=np.int16)
 
 
 def as_fraction(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Fractions 0..1 as 0..255."""
-    return np.rint(np.clip(values, 0.0, 1.0) * FULL_FRACTION).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * FULL_FRACTION), dtype=np.uint8)
 
 
 def write_sample(path: Path, sample: Sample) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,9 +87,10 @@ class Trainer:
         self.normalisation = Normalisation(**config.normalisation)
         use_device_well(device)
         torch.manual_seed(seed)
-        self.network = build_network("UNet3D", config.arguments).to(device)
+        network: Any = build_network("UNet3D", config.arguments).to(device)
         if options.channels_last:
-            self.network = cast(nn.Module, self.network.to(memory_format=torch.channels_last_3d))  # type: ignore[call-overload]
+            network = network.to(memory_format=torch.channels_last_3d)
+        self.network: nn.Module = network
         self._channels_last = options.channels_last
         self._forward: Any = torch.compile(self.network) if options.compile else self.network
         self.average = WeightAverage(self.network, config.average_decay)

@@ -36,7 +36,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
 
 
 def masks(values: Tensor, activation: str) -> Tensor:
-    """Binary masks (N, channels without background, z, y, x) of probabilities, logits being told apart by the caller."""
+    """Binary masks (N, channels without background, z, y, x) of probabilities or, for ``softmax``, of any scores."""
     if activation == "sigmoid":
         return values >= 0.5
     classes = torch.arange(1, values.shape[1], device=values.device).view(1, -1, 1, 1, 1)

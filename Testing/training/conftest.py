@@ -11,10 +11,10 @@ pytest.importorskip("torch")
 # The stub must be importable by its own name in worker processes, which do not know pytest's modules.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig  # noqa: E402
+from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny() -> EmbeddedConfig:
     common = {
         "source": "kidney_boxes",

@@ -33,8 +33,6 @@ class Balls:
         ball = np.clip(radius - distance + 0.5, 0, 1)
         inner = np.clip(0.66 * radius - distance + 0.5, 0, 1)
         hu = -80 + 180 * ball + 100 * (ball - inner)
-        if self.labels:
-            targets = (ball >= 0.5).astype(np.uint8)[None]
-        else:
-            targets = as_fraction(np.stack((ball, ball - inner)))
-        yield Sample(as_hu(hu), targets, seed)
+        fractions = as_fraction(np.stack((ball, ball - inner)))
+        ids = (ball >= 0.5).astype(np.uint8)[None]
+        yield Sample(as_hu(hu), ids if self.labels else fractions, seed)

@@ -50,7 +50,7 @@ def test_a_run_leaves_weights_log_record_and_only_safe_files(tiny, tmp_path):
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path):
     _train(tiny, tmp_path / "whole")
 
-    class StopAfterThree(Exception):
+    class InterruptionError(Exception):
         pass
 
     from KidneySegLib.training import trainer as module
@@ -59,12 +59,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path):
         def set_rate(self, used):
             if self.step == 3:
                 self.save(tmp_path / "parts")
-                raise StopAfterThree
+                raise InterruptionError
             return super().set_rate(used)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("KidneySegLib.training.network_run.Trainer", Interrupted)
-        with pytest.raises(StopAfterThree):
+        with pytest.raises(InterruptionError):
             _train(tiny, tmp_path / "parts")
     assert load_safely(tmp_path / "parts" / "checkpoint.pt")["step"] == 3
     _train(tiny, tmp_path / "parts", resume=True)
@@ -97,8 +97,11 @@ def test_a_checkpoint_of_another_network_is_refused(tiny, tmp_path):
 
 @pytest.mark.parametrize(("name", "labels"), [("fine", False), ("localiser", True)])
 def test_learning_finds_the_ball(tiny, tmp_path, name, labels):
-    calm = {"pose": {"warp_voxels": 0.0}, "contrast": {"probability": 0.0}}
-    calm["scanner"] = {"thick_probability": 0.0, "noise_hu": [1.0, 5.0]}
+    calm = {
+        "pose": {"warp_voxels": 0.0, "shift_voxels": [2.0, 2.0, 2.0]},
+        "contrast": {"probability": 0.0},
+        "scanner": {"thick_probability": 0.0, "noise_hu": [1.0, 5.0]},
+    }
     recipe = _with(tiny, name, steps=60, augment={**calm, "cut_probability": 0.0})
     _train(recipe, tmp_path, name=name, labels=labels)
     score = json.loads((tmp_path / "record.json").read_text())["validation"]
