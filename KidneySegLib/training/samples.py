@@ -74,7 +74,7 @@ def read_sample(path: Path) -> Sample:
         ValueError: if the file is not a whole sample.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Sample(
                 hu=arrays["hu"],
                 targets=arrays["targets"],
