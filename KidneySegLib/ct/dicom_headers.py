@@ -47,6 +47,7 @@ KEYWORDS = (
     *PATIENT_KEYWORDS,
 )
 
+_MAX_FRAMES = 10_000
 Vector = tuple[float, float, float]
 
 
@@ -105,6 +106,7 @@ def read_header(entry: Entry) -> Dataset:
     try:
         with entry.open() as stream:
             header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
+        _convert_all(header)
     except (OSError, ImportError):
         raise
     except Exception as error:  # pydicom raises whatever a damaged byte leads to
@@ -112,6 +114,27 @@ def read_header(entry: Entry) -> Dataset:
     if "SOPClassUID" not in header and "Modality" not in header:
         raise damaged(entry, "its header is incomplete")
     return header
+
+
+def _convert_all(header: Dataset) -> None:
+    """Make pydicom convert every value now, so that a damaged one is met here.
+
+    Attributes that only describe the patient or the scanner are dropped if they cannot be read ("70kg").
+    """
+    from pydicom.datadict import keyword_for_tag
+
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+        except Exception:  # as in `read_header`
+            if keyword_for_tag(tag) not in (*ACQUISITION_KEYWORDS, *PATIENT_KEYWORDS):
+                raise
+            del header[tag]
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                for _ in item.iterall():
+                    pass
 
 
 def damaged(entry: Entry, reason: object) -> InputError:
@@ -122,7 +145,8 @@ def damaged(entry: Entry, reason: object) -> InputError:
 
 def one_line(reason: object) -> str:
     """Another library's words, short enough for one line."""
-    text = " ".join(str(reason).split()) or type(reason).__name__
+    printable = "".join(char if char.isprintable() else " " for char in str(reason))
+    text = " ".join(printable.split()) or type(reason).__name__
     return text if len(text) <= 160 else text[:157] + "..."
 
 
@@ -139,13 +163,15 @@ def slices_of(entry: Entry, header: Dataset) -> tuple[SliceHeader, ...]:
         if not per_frame:
             frames = int(header.get("NumberOfFrames") or 1)
             groups: Sequence[Dataset] = [header]
-            return tuple(_slice(entry, header, groups, index if frames > 1 else None) for index in range(frames))
+            if frames > 1:  # a cine or secondary capture, whose frames lie nowhere
+                return tuple(_slice(entry, header, groups, index) for index in range(min(frames, _MAX_FRAMES)))
+            return (_slice(entry, header, groups, None),)
         shared = list(header.get("SharedFunctionalGroupsSequence") or ())[:1]
         return tuple(
             _slice(entry, header, [*_macros(frame), *(m for item in shared for m in _macros(item)), header], index)
             for index, frame in enumerate(per_frame)
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise damaged(entry, error) from error
 
 

@@ -102,7 +102,7 @@ def _stored_frames(stream: Any, frames: Sequence[int]) -> list[NDArray[Any]]:
     """Stored values of some frames of one file, signed or unsigned as the file says."""
     from pydicom import dcmread
     from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
     dataset: Dataset = dcmread(stream, force=True)
     if "PixelData" not in dataset:
@@ -113,7 +113,9 @@ def _stored_frames(stream: Any, frames: Sequence[int]) -> list[NDArray[Any]]:
     if syntax.is_compressed:
         _silence_gdcm()
     decoder = get_decoder(syntax)
-    return [decoder.as_array(dataset, raw=True, index=frame)[0] for frame in frames]
+    # A damaged stream makes pylibjpeg-rle panic (no Exception, and a trace on stderr), so RLE goes to pydicom itself.
+    plugin = "pydicom" if syntax == RLELossless else ""
+    return [decoder.as_array(dataset, raw=True, index=frame, decoding_plugin=plugin)[0] for frame in frames]
 
 
 def _silence_gdcm() -> None:

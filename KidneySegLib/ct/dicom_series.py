@@ -80,6 +80,8 @@ def choose_series(series: Sequence[Series], uid: str | None, name: str) -> Serie
         SeveralSeriesError: several could be measured; the message lists them.
         InputError: there is none, or the one asked for is not there or cannot be measured.
     """
+    if not series:
+        raise InputError(f"The DICOM files of {name} hold no pictures (reports or lists only). Give a whole CT series.")
     if uid is not None:
         chosen = [one for one in series if one.info.uid == uid or one.info.uid.startswith(uid + "#")]
         if not chosen:
@@ -160,6 +162,10 @@ def _problem_of_volume(slices: Sequence[SliceHeader], foreign: int) -> str:
             f"{missing} of {len(slices)} slices have no position (ImagePositionPatient, ImageOrientationPatient or "
             "PixelSpacing is missing)"
         )
+    row, column = np.array(slices[0].row), np.array(slices[0].column)
+    lengths = np.linalg.norm([row, column], axis=1)
+    if not np.allclose(lengths, 1, atol=_SAME_DIRECTION) or abs(np.dot(row, column)) > _SAME_DIRECTION:
+        return "its ImageOrientationPatient is not two directions at right angles"
     if foreign > _MAX_FOREIGN * (foreign + len(slices)):
         return f"it mixes slices of different size or orientation ({foreign} differ from the other {len(slices)})"
     count = len({round(place / SAME_POSITION_MM) for place in _places_mm(slices)})

@@ -16,8 +16,10 @@ from KidneySegLib.errors import InputError
 #: Largest distance of neighbouring slices that is bridged by interpolation. A wider gap can hide a lesion or a
 #: whole pole of a kidney.
 MAX_GAP_MM = 10.0
-#: Positions may deviate from even ones by this share of the spacing: scanners round what they write.
-EVEN_WITHIN = 0.1
+#: Positions may deviate from even ones by this much, as scanners round what they write, but no more than this
+#: share of the spacing.
+EVEN_WITHIN_MM = 0.1
+EVEN_WITHIN = 0.15
 #: A step of k spacings within this share of one spacing is k - 1 missing slices.
 _STEP_WITHIN = 0.15
 #: If more steps than this are double or longer, the spacing changes along the scan and nothing is missing.
@@ -71,12 +73,7 @@ def build_stack(slices: Sequence[SliceHeader], name: str) -> Stack:
     if first.row is None or first.column is None or first.pixel_mm is None:
         raise InputError(f"The slices of {name} have no position. Export the original axial series again.")
     row, column = np.array(first.row), np.array(first.column)
-    lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
-    if not np.allclose(lengths, 1, atol=0.01) or abs(np.dot(row, column)) > 0.01:
-        raise InputError(
-            f"The ImageOrientationPatient of {name} is not two directions at right angles. Export the series again."
-        )
-    row = row / lengths[0]
+    row /= np.linalg.norm(row)
     normal = np.cross(row, column)
     normal /= np.linalg.norm(normal)
     column = np.cross(normal, row)
@@ -172,7 +169,7 @@ def _spacing(positions_mm: NDArray[np.float64]) -> tuple[float, bool, bool]:
     """Spacing of even slices, whether the slices are even, and if not, whether only a few are missing."""
     count = len(positions_mm)
     mean_mm = float(positions_mm[-1]) / (count - 1)
-    if np.abs(positions_mm - mean_mm * np.arange(count)).max() <= EVEN_WITHIN * mean_mm:
+    if np.abs(positions_mm - mean_mm * np.arange(count)).max() <= min(EVEN_WITHIN_MM, EVEN_WITHIN * mean_mm):
         return mean_mm, True, False
     steps_mm = np.diff(positions_mm)
     usual_mm = float(np.median(steps_mm))
