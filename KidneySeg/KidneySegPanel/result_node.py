@@ -1,0 +1,131 @@
+"""A result in the scene: a segmentation node with our segments, and what is known about it in its attributes.
+
+Attributes are saved with the scene, so that a result can be reviewed after it was loaded again.
+"""
+
+import json
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from KidneySegPanel.label_segments import readLabels, writeLabels
+
+RESULT = "KidneySeg.Result"
+AUTOMATIC_TABLE = "KidneySeg.AutomaticTable"
+AUTOMATIC_LABELS = "KidneySeg.AutomaticLabelsSha256"
+PROVENANCE = "KidneySeg.Provenance"
+PHASE = "KidneySeg.Phase"
+FLAGS = "KidneySeg.Flags"
+REVIEWER = "KidneySeg.Reviewer"
+REVIEWED_AT = "KidneySeg.ReviewedAt"
+REVIEWED_LABELS = "KidneySeg.ReviewedLabelsSha256"
+TABLE_ROLE = "KidneySeg.MeasurementsRef"
+
+
+def createResult(volumeNode, labels, index, reply):
+    """Add a segmentation node with the result of one run. Touches no other node.
+
+    :param labels: (z, y, x) uint8 on a box of the volume's own grid. :param index: (x, y, z) of its first voxel.
+    :param reply: the engine's ``result`` message.
+    """
+    scene = slicer.mrmlScene
+    name = scene.GenerateUniqueName(_("{volume} kidneys").format(volume=volumeNode.GetName() or "CT"))
+    node = slicer.vtkMRMLSegmentationNode()
+    node.SetName(name)
+    node.SetUndoEnabled(True)
+    scene.AddNode(node)
+    wasModifying = node.StartModify()
+    try:
+        node.CreateDefaultDisplayNodes()
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        ijkToRas = vtk.vtkMatrix4x4()
+        volumeNode.GetIJKToRASMatrix(ijkToRas)
+        writeLabels(node.GetSegmentation(), labels, index, ijkToRas, segmentNames())
+        node.SetAttribute(RESULT, "1")
+        node.SetAttribute(AUTOMATIC_TABLE, json.dumps(reply["table"]))
+        node.SetAttribute(AUTOMATIC_LABELS, labelsHash(labels, index))
+        node.SetAttribute(PROVENANCE, json.dumps(reply.get("provenance") or {}))
+        node.SetAttribute(PHASE, json.dumps(reply.get("phase")))
+        node.SetAttribute(FLAGS, json.dumps(reply.get("flags") or []))
+        display = node.GetDisplayNode()
+        display.SetOpacity2DFill(0.4)
+        display.SetOpacity2DOutline(1.0)
+    finally:
+        node.EndModify(wasModifying)
+    placeBesideInSubjectHierarchy(node, volumeNode)
+    return node
+
+
+def segmentNames():
+    """Names of segments in the user's language, by label key."""
+    return {
+        "right_cortex": _("Right renal cortex"),
+        "right_medulla": _("Right renal medulla"),
+        "left_cortex": _("Left renal cortex"),
+        "left_medulla": _("Left renal medulla"),
+        "right_cyst": _("Right renal cyst"),
+        "left_cyst": _("Left renal cyst"),
+        "right_mass": _("Right renal mass"),
+        "left_mass": _("Left renal mass"),
+        "unsided_cortex": _("Unsided renal cortex"),
+        "unsided_medulla": _("Unsided renal medulla"),
+        "unsided_cyst": _("Unsided renal cyst"),
+        "unsided_mass": _("Unsided renal mass"),
+        "right_undivided": _("Right renal parenchyma (undivided)"),
+        "left_undivided": _("Left renal parenchyma (undivided)"),
+        "unsided_undivided": _("Unsided renal parenchyma (undivided)"),
+    }
+
+
+def isResult(node):
+    return node is not None and node.GetAttribute(RESULT) == "1"
+
+
+def volumeOf(node):
+    """The CT that a result was made from, None if it left the scene."""
+    return node.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+
+
+def attribute(node, name, default=None):
+    """A JSON attribute of a result."""
+    text = node.GetAttribute(name)
+    return json.loads(text) if text else default
+
+
+def labelsHash(labels, index):
+    """SHA-256 of labels, the same however large the box round them is."""
+    import hashlib
+
+    from KidneySegPanel.volume_grid import cropToLabels
+
+    cropped, offset = cropToLabels(labels)
+    digest = hashlib.sha256(np.array([*np.add(index, offset), *cropped.shape], "<i8").tobytes())
+    digest.update(np.ascontiguousarray(cropped, np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def isCorrected(node):
+    """Whether any voxel differs from the automatic result."""
+    read = readLabels(node)
+    return read is not None and labelsHash(read[0], read[1]) != node.GetAttribute(AUTOMATIC_LABELS)
+
+
+def accept(node, reviewer, time):
+    """Store who looked at the labels as they are now, and when."""
+    labels, index, _grid = readLabels(node)
+    node.SetAttribute(REVIEWER, reviewer)
+    node.SetAttribute(REVIEWED_AT, time)
+    node.SetAttribute(REVIEWED_LABELS, labelsHash(labels, index))
+
+
+def placeBesideInSubjectHierarchy(node, volumeNode):
+    """In the data tree, put a node under the study of its volume."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if tree is None:
+        return
+    volumeItem, item = tree.GetItemByDataNode(volumeNode), tree.GetItemByDataNode(node)
+    if volumeItem and item:
+        tree.SetItemParent(item, tree.GetItemParent(volumeItem))
