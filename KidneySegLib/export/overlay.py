@@ -1,0 +1,230 @@
+"""``overlay.png``: the result at one glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.export.planes import Plane, choose_planes, sample_hu, sample_labels, windowed
+from KidneySegLib.labels import LABEL_BY_ID, LABELS
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+    from PIL import Image, ImageDraw, ImageFont
+
+    from KidneySegLib.measurement.table import MeasurementTable
+
+WIDTH_PX = 1680
+MAX_PIXELS_PER_MM = 2.6
+#: Labels are painted this much finer and then averaged, so that outlines have smooth edges.
+FINER = 2
+FILL = 0.28
+BACKGROUND = (13, 16, 20)
+PANEL = (0, 0, 0)
+TEXT = (232, 236, 241)
+QUIET = (150, 158, 170)
+_MARGIN = 24
+_GAP = 12
+_HEAD = 74
+_SCALE_BAR_MM = 50.0
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """What is needed to write on a picture."""
+
+    draw: ImageDraw.ImageDraw
+
+    def text(
+        self, at: tuple[float, float], text: str, size: int, colour: tuple[int, int, int] = TEXT, anchor: str = "la"
+    ) -> None:
+        """Text with a dark rim, readable on any grey."""
+        self.draw.text(at, text, fill=colour, font=_font(size), anchor=anchor, stroke_width=2, stroke_fill=BACKGROUND)
+
+    def width(self, text: str, size: int) -> float:
+        return float(self.draw.textlength(text, font=_font(size)))
+
+
+def draw_overlay(
+    labels: sitk.Image, image: sitk.Image, *, case_id: str = "", table: MeasurementTable | None = None
+) -> Image.Image:
+    """Axial, coronal and sagittal pictures through the kidneys at one scale, with outlines over a translucent fill.
+
+    Radiological convention, square pixels in mm for every grid, orientation letters, scale bars and a legend.
+
+    Args:
+        labels: ids 1-15 on the scan's grid or a part of it; all zero draws the middle of the body.
+        image: the scan, in HU.
+        case_id: title; cut if long.
+        table: measurements, for the volumes beside the names.
+    """
+    from PIL import Image, ImageDraw
+
+    planes = choose_planes(labels, image)
+    left = max(plane.size_mm[0] for plane in planes[:2])
+    right = max(plane.size_mm[0] for plane in planes[2:])
+    scale = min(MAX_PIXELS_PER_MM, (WIDTH_PX - 2 * _MARGIN - _GAP) / (left + right))
+    top_mm = max(planes[0].size_mm[1], planes[2].size_mm[1])
+    # Without a second sagittal plane the first stands beside the coronal one, whose height it has.
+    bottom_mm = max(plane.size_mm[1] for plane in (planes[1], *planes[3:]))
+    columns = (_MARGIN, _MARGIN + round(left * scale) + _GAP)
+    rows = (_HEAD, _HEAD + round(top_mm * scale) + _GAP)
+    width = columns[1] + round(right * scale) + _MARGIN
+    legend_rows = _legend(_present(labels), table)
+    height = rows[1] + round(bottom_mm * scale) + 22 + 30 * max(1, -(-len(legend_rows) // 4)) + 20
+    picture = Image.new("RGB", (width, height), BACKGROUND)
+    pen = _Pen(ImageDraw.Draw(picture))
+    cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for plane, (column, row) in zip(planes, cells, strict=False):
+        cell = (
+            round((left, right)[column] * scale),
+            round((top_mm, bottom_mm)[row] * scale),
+        )
+        _draw_panel(picture, pen, plane, labels, image, scale, (columns[column], rows[row]), cell)
+    _draw_head(pen, width, case_id, table)
+    if not _present(labels):
+        pen.text((width / 2, rows[1] - 40), "No kidney was found", 34, (255, 170, 60), "ms")
+    _draw_legend(pen, legend_rows, width, height)
+    return picture
+
+
+def write_overlay(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    picture.save(path, format="PNG", optimize=False, compress_level=6)
+
+
+def painted(hu: NDArray[np.float32], ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey values with labels over them: (rows, columns, 3). `ids` are `FINER` times finer than `hu`."""
+    rows, columns = hu.shape
+    grey = np.repeat(windowed(hu)[:, :, None], 3, axis=2).astype(np.float32)
+    colours = np.zeros((256, 3), dtype=np.float32)
+    for label in LABELS:
+        colours[label.id] = label.colour
+    edge = _edges(ids)
+    opacity = np.where(edge, 1.0, FILL).astype(np.float32) * (ids > 0)
+    tint = colours[ids] * opacity[:, :, None]
+    blocks = (rows, FINER, columns, FINER)
+    tint = tint.reshape(*blocks, 3).mean(axis=(1, 3))
+    covered = opacity.reshape(blocks).mean(axis=(1, 3))[:, :, None]
+    return np.clip(grey * (1 - covered) + tint, 0, 255).astype(np.uint8)
+
+
+def _edges(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of a label within two pixels of another label or of background."""
+    edge = np.zeros(ids.shape, dtype=np.bool_)
+    for axis in (0, 1):
+        for distance in (1, 2):
+            near: list[slice] = [slice(None), slice(None)]
+            far = near.copy()
+            near[axis], far[axis] = slice(distance, None), slice(None, -distance)
+            differs = ids[tuple(near)] != ids[tuple(far)]
+            edge[tuple(near)] |= differs
+            edge[tuple(far)] |= differs
+    return edge & (ids > 0)
+
+
+def _draw_panel(
+    picture: Image.Image,
+    pen: _Pen,
+    plane: Plane,
+    labels: sitk.Image,
+    image: sitk.Image,
+    scale: float,
+    corner: tuple[int, int],
+    cell: tuple[int, int],
+) -> None:
+    from PIL import Image
+
+    hu = sample_hu(plane, image, scale)
+    rows, columns = hu.shape
+    fine = sample_labels(plane, labels, scale * FINER)
+    ids = np.zeros((rows * FINER, columns * FINER), dtype=np.uint8)
+    part = fine[: rows * FINER, : columns * FINER]
+    ids[: part.shape[0], : part.shape[1]] = part
+    x0, y0 = corner
+    pen.draw.rectangle((x0, y0, x0 + cell[0] - 1, y0 + cell[1] - 1), fill=PANEL)
+    x = x0 + (cell[0] - columns) // 2
+    y = y0 + (cell[1] - rows) // 2
+    picture.paste(Image.fromarray(painted(hu, ids)), (x, y))
+    right, bottom = x0 + cell[0], y0 + cell[1]
+    pen.text((x0 + 12, y0 + 10), plane.name, 20)
+    for letter, at, anchor in zip(
+        plane.letters,
+        (
+            (x0 + 12, y0 + cell[1] / 2),
+            (right - 12, y0 + cell[1] / 2),
+            (x0 + cell[0] / 2, y0 + 10),
+            (x0 + cell[0] / 2, bottom - 10),
+        ),
+        ("lm", "rm", "ma", "md"),
+        strict=True,
+    ):
+        pen.text(at, letter, 22, (255, 214, 102), anchor)
+    length = _SCALE_BAR_MM * scale
+    pen.draw.line((right - 16 - length, bottom - 16, right - 16, bottom - 16), fill=TEXT, width=3)
+    pen.text((right - 16 - length / 2, bottom - 22), "5 cm", 15, TEXT, "md")
+
+
+def _draw_head(pen: _Pen, width: int, case_id: str, table: MeasurementTable | None) -> None:
+    pen.text((_MARGIN, 22), "KidneySeg", 28, TEXT)
+    title = _shortened(pen, case_id, 24, width * 0.45)
+    pen.text((_MARGIN + pen.width("KidneySeg", 28) + 18, 26), title, 24, QUIET)
+    both = table.row("both") if table is not None else None
+    if both is not None and both.parenchyma_ml is not None:
+        text = f"Parenchyma {both.parenchyma_ml:.0f} mL"
+        if both.cortex_ml is not None:
+            text += f"   Cortex {both.cortex_ml:.0f} mL"
+        pen.text((width - _MARGIN, 26), text, 24, TEXT, "ra")
+
+
+def _legend(ids: list[int], table: MeasurementTable | None) -> list[tuple[tuple[int, int, int], str]]:
+    legend = []
+    for label_id in ids:
+        label = LABEL_BY_ID[label_id]
+        row = table.row(label.side.value) if table is not None else None
+        column = "parenchyma_ml" if label.structure.value == "undivided" else f"{label.structure.value}_ml"
+        volume = getattr(row, column, None) if row is not None else None
+        legend.append((label.colour, label.name + (f"  {volume:.1f} mL" if volume is not None else "")))
+    return legend
+
+
+def _draw_legend(pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], width: int, height: int) -> None:
+    rows = max(1, -(-len(legend) // 4))
+    top = height - 20 - 30 * rows
+    step = (width - 2 * _MARGIN) / 4
+    for n, (colour, text) in enumerate(legend):
+        x, y = _MARGIN + (n % 4) * step, top + (n // 4) * 30
+        pen.draw.rounded_rectangle((x, y, x + 20, y + 20), radius=4, fill=colour)
+        pen.text((x + 30, y + 10), text, 18, TEXT, "lm")
+
+
+def _present(labels: sitk.Image) -> list[int]:
+    import SimpleITK as sitk
+
+    counts = np.zeros(256, dtype=np.int64)
+    for plane in sitk.GetArrayViewFromImage(labels):
+        counts += np.bincount(plane.ravel(), minlength=256)
+    return [label.id for label in LABELS if counts[label.id]]
+
+
+def _shortened(pen: _Pen, text: str, size: int, room: float) -> str:
+    text = "".join(char if char.isprintable() else " " for char in text)
+    if pen.width(text, size) <= room:
+        return text
+    while text and pen.width(text + "...", size) > room:
+        text = text[:-1]
+    return text + "..."
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

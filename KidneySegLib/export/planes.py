@@ -1,0 +1,187 @@
+"""Flat pictures through a scan: upright in the patient, square pixels, whatever the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.labels import LABELS, Side, parenchyma_ids
+from KidneySegLib.postprocessing.grid import Points, VoxelGrid, bounding_box, padded
+from KidneySegLib.postprocessing.landmarks import sample_body
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: Soft-tissue window a little brighter than usual, so that contrast-filled cortex is not white: -120 to 330 HU.
+WINDOW_HU = (-120.0, 330.0)
+AIR_HU = -1024.0
+_STEP_MM = 2.0
+_MAX_POINTS = 150_000
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A rectangle in the world. Radiological convention: the patient's right is at the left of the picture.
+
+    Attributes:
+        name: what the reader calls it.
+        centre_mm: its middle, world x, y, z.
+        across: unit vector from the picture's left to its right.
+        down: unit vector from its top to its bottom.
+        size_mm: width and height.
+        letters: directions at the left, right, top and bottom edge.
+    """
+
+    name: str
+    centre_mm: tuple[float, float, float]
+    across: tuple[int, int, int]
+    down: tuple[int, int, int]
+    size_mm: tuple[float, float]
+    letters: str
+
+    def points(self, pixels_per_mm: float) -> tuple[Points, tuple[int, int]]:
+        """World positions (n, 3) of all pixels row by row, and the picture's shape (rows, columns)."""
+        columns, rows = (max(1, round(mm * pixels_per_mm)) for mm in self.size_mm)
+        u = (np.arange(columns) + 0.5) / pixels_per_mm - columns / pixels_per_mm / 2
+        v = (np.arange(rows) + 0.5) / pixels_per_mm - rows / pixels_per_mm / 2
+        points = (
+            np.array(self.centre_mm)
+            + v[:, None, None] * np.array(self.down, dtype=np.float64)
+            + u[None, :, None] * np.array(self.across, dtype=np.float64)
+        )
+        return points.reshape(-1, 3), (rows, columns)
+
+
+def choose_planes(labels: sitk.Image, image: sitk.Image) -> list[Plane]:
+    """An axial and a coronal plane that show both kidneys, and a sagittal one through each.
+
+    Each runs where the smaller of the two sections is largest. Without a kidney: through the middle of the body.
+    All have a common scale and show the width and depth of the body.
+    """
+    kidneys = _kidney_points(labels)
+    body = sample_body(image).world_mm
+    scan = VoxelGrid.of(image).corners()
+    body = body if len(body) else scan
+    around = np.concatenate(list(kidneys.values())) if kidneys else body
+    low, high = around.min(axis=0), around.max(axis=0)
+    level = body[(body[:, 2] > low[2] - 10) & (body[:, 2] < high[2] + 10)]
+    level = level if len(level) > 100 else body
+    edges = np.percentile(level, (0.5, 99.5), axis=0)
+    left_right = (min(edges[0][0], low[0]) - 12, max(edges[1][0], high[0]) + 12)
+    front_back = (min(edges[0][1], low[1]) - 12, max(edges[1][1], high[1]) + 12)
+    middle = (low[2] + high[2]) / 2 if kidneys else float(np.median(body[:, 2]))
+    reach = max((high[2] - low[2]) / 2 + 45, 110.0) if kidneys else 130.0
+    up_down = (max(middle - reach, scan[:, 2].min()), min(middle + reach, scan[:, 2].max()))
+    centre = [float(sum(pair) / 2) for pair in (left_right, front_back, up_down)]
+    wide, deep, tall = (float(b - a) for a, b in (left_right, front_back, up_down))
+    x, y, z = centre
+    if kidneys:
+        y, z = (_best_section(list(kidneys.values()), axis) for axis in (1, 2))
+    sagittal = {
+        f"Sagittal, {'kidney without side' if side is Side.UNSIDED else f'{side.value} kidney'}": _best_section(
+            [points], 0
+        )
+        for side, points in kidneys.items()
+    } or {"Sagittal": x}
+    planes = [
+        Plane("Axial", (centre[0], centre[1], z), (1, 0, 0), (0, 1, 0), (wide, deep), "RLAP"),
+        Plane("Coronal", (centre[0], y, centre[2]), (1, 0, 0), (0, 0, -1), (wide, tall), "RLHF"),
+    ]
+    planes += [
+        Plane(name, (at, centre[1], centre[2]), (0, 1, 0), (0, 0, -1), (deep, tall), "APHF")
+        for name, at in list(sagittal.items())[:2]
+    ]
+    return planes
+
+
+def sample_hu(plane: Plane, image: sitk.Image, pixels_per_mm: float) -> NDArray[np.float32]:
+    """HU of a plane (rows, columns), linear between voxels; air outside the scan."""
+    import SimpleITK as sitk
+
+    points, shape = plane.points(pixels_per_mm)
+    index = VoxelGrid.of(image).index(points)
+    return _interpolate(sitk.GetArrayViewFromImage(image), index, AIR_HU).reshape(shape)
+
+
+def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float) -> NDArray[np.uint8]:
+    """Ids of a plane (rows, columns): at each pixel the label with the largest share of the voxels around it."""
+    import SimpleITK as sitk
+
+    points, shape = plane.points(pixels_per_mm)
+    values = sitk.GetArrayViewFromImage(labels)
+    out = np.zeros(len(points), dtype=np.uint8)
+    tight = bounding_box(values)
+    if tight is None:
+        return out.reshape(shape)
+    box = padded(tight, 1, values.shape)
+    values = values[box]
+    index = VoxelGrid.of(labels).index(points) - [side.start for side in box]
+    inside = ((index > -1) & (index < np.array(values.shape))).all(axis=1)
+    nearby = index[inside]
+    best = np.full(len(nearby), 0.0, dtype=np.float32)
+    free = np.ones(len(nearby), dtype=np.float32)
+    found = np.zeros(len(nearby), dtype=np.uint8)
+    for label in LABELS:
+        mask = values == label.id
+        if not mask.any():
+            continue
+        share = _interpolate(mask.astype(np.float32), nearby, 0.0)
+        free -= share
+        better = share > best
+        best[better], found[better] = share[better], label.id
+    found[free > 0.5] = 0
+    out[inside] = found
+    return out.reshape(shape)
+
+
+def windowed(hu: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey values 0 to 255 of `WINDOW_HU`."""
+    low, high = WINDOW_HU
+    return (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _interpolate(values: NDArray[Any], index: Points, outside: float) -> NDArray[np.float32]:
+    from scipy import ndimage
+
+    # Half a voxel beyond the last centre still belongs to the last voxel.
+    last = np.array(values.shape) - 1
+    near = ((index >= -0.5) & (index <= last + 0.5)).all(axis=1)
+    out = np.full(len(index), outside, dtype=np.float32)
+    inside = np.clip(index[near], 0, last)
+    out[near] = ndimage.map_coordinates(values, inside.T, output=np.float32, order=1, prefilter=False)
+    return out
+
+
+def _kidney_points(labels: sitk.Image) -> dict[Side, Points]:
+    """World positions over the parenchyma of each side, as a sample."""
+    import SimpleITK as sitk
+
+    values = sitk.GetArrayViewFromImage(labels)
+    box = bounding_box(values)
+    if box is None:
+        return {}
+    grid = VoxelGrid.of(labels)
+    start = np.array([side.start for side in box])
+    points = {}
+    for side in Side:
+        index = np.argwhere(np.isin(values[box], parenchyma_ids(side)))
+        if len(index):
+            points[side] = grid.world(index[:: max(1, len(index) // _MAX_POINTS)] + start)
+    return points
+
+
+def _best_section(kidneys: list[Points], axis: int) -> float:
+    """World position along an axis where the smallest of the kidneys' sections is largest (or their sum, if none
+    shows all)."""
+    low = min(float(points[:, axis].min()) for points in kidneys)
+    high = max(float(points[:, axis].max()) for points in kidneys)
+    edges = np.arange(low, high + 2 * _STEP_MM, _STEP_MM)
+    sections = np.stack([np.histogram(points[:, axis], edges)[0] / len(points) for points in kidneys])
+    kernel = np.array([1, 2, 3, 2, 1]) / 9  # a mask on thick slices leaves gaps between its planes
+    smooth = np.stack([np.convolve(section, kernel, mode="same") for section in sections])
+    score = smooth.min(axis=0) if smooth.min(axis=0).max() > 0 else smooth.sum(axis=0)
+    best = int(np.argmax(score))
+    return float(edges[best] + edges[best + 1]) / 2
