@@ -31,6 +31,8 @@ SECTORS, STREAK_VIEWS = 6, 72
 COARSE = 128
 #: Denser than this is taken for bone or metal by the beam-hardening model.
 DENSE_HU = 250.0
+#: Denser than this is metal, and how strongly it hardens the beam.
+METAL_FROM_HU, METAL_STRENGTH = 3000.0, 2.0
 #: Noise of neighbouring slices is correlated this much by interpolation between detector rows.
 SLICE_CORRELATION = 0.15
 #: Noise power near frequency zero, as if the ramp began there (cycles/mm): measured spectra do not fall to zero.
@@ -193,13 +195,18 @@ def beam_hardening(hu: FloatArray, field_mm: float, strength: float) -> FloatArr
     Returns:
         HU to add, on `COARSE` pixels a side; None where nothing dense is in the slice.
     """
-    if strength <= 0 or float(hu.max(initial=-1000)) < DENSE_HU + 100:
+    densest = float(hu.max(initial=-1000))
+    if densest < DENSE_HU + 100 or (strength <= 0 and densest < METAL_FROM_HU):
         return None
-    dense = coarse_image(np.maximum(hu - np.float32(DENSE_HU), 0)) * np.float32(WATER_PER_MM / 1000)
+    scale = np.float32(WATER_PER_MM / 1000)
+    dense = coarse_image(np.clip(hu - np.float32(DENSE_HU), 0, METAL_FROM_HU)) * scale
     projector = _projector(field_mm / COARSE, STREAK_VIEWS)
     path = projector.project(dense)
-    # Quadratic for bone; metal, whose path is long, is starved and levels off.
-    error = -np.float32(strength) * path**2 / (1 + path / 6)
+    error = -np.float32(strength) * path**2
+    if densest > METAL_FROM_HU:
+        # Few photons pass metal: its shadow is understated by much more than bone's, until it levels off.
+        shadow = projector.project(coarse_image(np.maximum(hu - np.float32(METAL_FROM_HU), 0)) * scale)
+        error -= np.float32(METAL_STRENGTH) * shadow**2 / (1 + shadow)
     return np.asarray(projector.reconstruct(error) / np.float32(WATER_PER_MM / 1000), np.float32)
 
 

@@ -195,18 +195,15 @@ def sample_enhancement(rng: np.random.Generator, phase: str | None = None, ckd: 
         raise ValueError(f"phase must be one of {', '.join(PHASES)}; got {phase!r}")
     if not 0.0 <= ckd <= 1.0:
         raise ValueError(f"ckd must be 0 to 1, got {ckd}")
-    kvp = int(rng.choice([80, 100, 120, 140], p=[0.05, 0.25, 0.65, 0.05]))
-    healthy = sample_patient(rng)
-    unenhanced = _sample_unenhanced(rng, kvp)
-    personal = {name: float(np.exp(rng.normal(0.0, sd))) for name, (_, _, _, sd) in _TISSUE.items()}
+    kvp, healthy, unenhanced, personal = _sample_body(rng)
     patient = replace(healthy, ckd=float(ckd))
     if phase == "unenhanced":
         values = _values(None, 0.0, kvp, unenhanced, personal)
         return Enhancement(phase, None, None, values, kvp, float(ckd), patient, None, unenhanced, personal)
 
-    for attempt in range(60):
+    for attempt in range(200):
         if attempt and attempt % 20 == 0:  # A circulation too slow or too quick for this phase: another patient.
-            healthy = sample_patient(rng)
+            kvp, healthy, unenhanced, personal = _sample_body(rng)
             patient = replace(healthy, ckd=float(ckd))
         injection = sample_injection(rng, healthy.weight_kg)
         curves = simulate(healthy, injection)
@@ -215,11 +212,19 @@ def sample_enhancement(rng: np.random.Generator, phase: str | None = None, ckd: 
         values = _values(curves, seconds, kvp, unenhanced, personal)
         if _belongs(phase, values):
             break
-    # One in some hundred patients (low voltage, slow circulation) never looks as the phase's name says: as in life.
     values = _values(simulate(patient, injection), seconds, kvp, unenhanced, personal)
     return Enhancement(
         phase, seconds, seconds - start, values, kvp, float(ckd), patient, injection, unenhanced, personal
     )
+
+
+def _sample_body(rng: np.random.Generator) -> tuple[int, Patient, dict[str, float], dict[str, float]]:
+    """Tube voltage in kV, a healthy patient, unenhanced HU, and personal factors on enhancement."""
+    kvp = int(rng.choice([80, 100, 120, 140], p=[0.05, 0.25, 0.65, 0.05]))
+    healthy = sample_patient(rng)
+    unenhanced = _sample_unenhanced(rng, kvp)
+    personal = {name: float(np.exp(rng.normal(0.0, sd))) for name, (_, _, _, sd) in _TISSUE.items()}
+    return kvp, healthy, unenhanced, personal
 
 
 def _sample_seconds(rng: np.random.Generator, phase: str, trigger: float) -> float:

@@ -18,7 +18,7 @@ COVERAGES = ("abdomen", "abdomen_pelvis", "chest_abdomen_pelvis", "cut_kidney")
 
 
 class KidneyPlace(Interface):
-    """What of a scene's kidney the scan's range is planned by."""
+    """What of a scene's kidney the scan's range is planned by; a kidney that is not upright also has ``axes``."""
 
     @property
     def centre_mm(self) -> tuple[float, float, float]: ...
@@ -213,12 +213,12 @@ class Protocol:
         self, scene: Scannable, body_mm: tuple[float, float], rng: np.random.Generator
     ) -> tuple[float, float]:
         low, high = body_mm
-        above, below, cut_share = rng.uniform(25, 90), rng.uniform(25, 90), rng.uniform(0.12, 0.5)
+        above, below, cut_share = rng.uniform(25, 90), rng.uniform(25, 90), rng.uniform(0.15, 0.5)
         from_above = rng.random() < 0.5
         if not scene.kidneys:
             return (low, high) if self.coverage == "chest_abdomen_pelvis" else (low, high - 0.25 * (high - low))
-        bottoms = [k.centre_mm[2] - k.half_size_mm[2] for k in scene.kidneys]
-        tops = [k.centre_mm[2] + k.half_size_mm[2] for k in scene.kidneys]
+        bottoms = [k.centre_mm[2] - _half_height_mm(k) for k in scene.kidneys]
+        tops = [k.centre_mm[2] + _half_height_mm(k) for k in scene.kidneys]
         bottom, top = max(low, min(bottoms) - below), min(high, max(tops) + above)
         if self.coverage == "abdomen_pelvis":
             bottom = low
@@ -230,6 +230,12 @@ class Protocol:
             else:
                 bottom = min(bottoms) + cut_share * (max(tops) - min(bottoms))
         return float(bottom), float(top)
+
+
+def _half_height_mm(kidney: KidneyPlace) -> float:
+    """From a kidney's centre to its highest point: an ellipsoid along its own axes, if it has them."""
+    axes = np.asarray(getattr(kidney, "axes", np.eye(3)), np.float64)
+    return float(np.linalg.norm(axes[:, 2] * np.asarray(kidney.half_size_mm)))
 
 
 #: The geometry of Luo & Li 2025: 5 mm slices, 0.684 mm pixels, 512x512.

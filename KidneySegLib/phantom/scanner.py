@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from KidneySegLib.phantom.artefacts import KernelFilter, NoiseMaker, beam_hardening, enlarge
 from KidneySegLib.phantom.grid import Grid
+from KidneySegLib.phantom.implant import SpineImplant
 from KidneySegLib.phantom.protocol import KERNELS, Protocol, Scannable
 from KidneySegLib.phantom.sampling import Stack, fine_grid, plan_axis, resample, sampling_mtf
 from KidneySegLib.phantom.truth import KidneyTruth, check_keys, kidney_truths, majority_labels
@@ -98,11 +99,16 @@ def acquire(
     grid = protocol.place(scene, placing)
     slices = _Slices(protocol, grid, scene, noise_rng)
     fine = slices.fine
+    low, high = grid.bounds_mm_xyz[2]
+    implant = SpineImplant.sample(placing, max(low, -110.0), min(high, 60.0)) if protocol.metal else None
     planes_at_once = max(1, SLAB_VOXELS // max(1, fine.shape_zyx[1] * fine.shape_zyx[2]))
     for start in range(0, fine.shape_zyx[0], planes_at_once):
         progress.report("scan", start / fine.shape_zyx[0])
         stop = min(start + planes_at_once, fine.shape_zyx[0])
-        rendered = renderer(scene, fine.sub_grid((slice(start, stop), slice(None), slice(None))))
+        slab = fine.sub_grid((slice(start, stop), slice(None), slice(None)))
+        rendered = renderer(scene, slab)
+        if implant is not None:
+            implant.paint(rendered.hu, slab)
         slices.add(start, rendered)
     progress.report("scan", 1.0)
     volumes = {key: voxels * fine.voxel_volume_ml for key, voxels in sorted(slices.filled_voxels.items())}
@@ -122,8 +128,9 @@ class _Slices:
         self.stack = Stack.of(count, protocol.slice_spacing_mm, protocol.slice_thickness_mm)
         (x0, x1), (y0, y1), _ = scene.body_bounds_mm()
         x, y, _ = grid.origin_mm_xyz
-        self.x_axis = plan_axis(columns, pixel, x, x0 - MARGIN_MM, x1 + MARGIN_MM, kernel.step_mm)
-        self.y_axis = plan_axis(rows, pixel, y, y0 - MARGIN_MM, y1 + TABLE_MM, kernel.step_mm)
+        step = max(kernel.step_mm, pixel / 2)
+        self.x_axis = plan_axis(columns, pixel, x, x0 - MARGIN_MM, x1 + MARGIN_MM, step)
+        self.y_axis = plan_axis(rows, pixel, y, y0 - MARGIN_MM, y1 + TABLE_MM, step)
         self.fine = fine_grid(grid, self.stack, self.y_axis, self.x_axis)
         self.hu = np.full(grid.shape_zyx, round(AIR_HU), np.int16)
         self.labels = np.zeros(grid.shape_zyx, np.uint8)
