@@ -70,7 +70,7 @@ def localise(network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: P
     )
     body = body_box(hu, n.low_hu)
     volume = normalise(np.ascontiguousarray(hu[body.slices]), n)
-    tile = fit_tile(body.shape, spec.patch_size, spec.size_multiple, flexible=spec.flexible_tiles)
+    tile = fit_tile(body.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
     values = network.probabilities(
         volume,
         tile,

@@ -71,7 +71,7 @@ def surround(box: Box, grid: Grid, spec: BundleSpec) -> tuple[Box, Size]:
     The region is the box, widened to a whole tile where the scan has the room: a tile filled with the patient's own
     surroundings is worth more than one filled with padding.
     """
-    tile = fit_tile(box.shape, spec.patch_size, spec.size_multiple, flexible=spec.flexible_tiles)
+    tile = fit_tile(box.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
     start, stop = [], []
     for low, high, wanted, count in zip(box.start, box.stop, tile, grid.shape, strict=True):
         missing = max(0, wanted - (high - low))

@@ -100,18 +100,24 @@ def sample(
 
 
 def scan_box(grid: Grid, box: Box) -> Box:
-    """The voxels of the scan, in array order, that a box of a grid covers (for an oblique scan: touches)."""
+    """The voxels of an aligned scan, in array order, whose centres lie in a box of a grid (at least one each way).
+
+    A centre on the face between two boxes belongs to the one that it is the low face of.
+    """
     frame = grid.frame
+    assert frame.array_axes is not None
+    assert frame.signs is not None
     low, high = grid.faces_mm(box)
     start, stop = [0, 0, 0], [0, 0, 0]
-    if frame.array_axes is not None and frame.signs is not None:
-        for i, (axis, sign) in enumerate(zip(frame.array_axes, frame.signs, strict=True)):
-            n, s = frame.scan_size[axis], frame.scan_spacing_mm[axis]
-            ends = sorted(_to_scan(edge, n, s, sign) for edge in (low[i], high[i]))
-            start[axis] = min(max(math.ceil(ends[0] - 1e-6), 0), n - 1)
-            stop[axis] = min(max(math.floor(ends[1] + 1e-6) + 1, start[axis] + 1), n)
-        return Box(size3(start), size3(stop))
-    raise ValueError("an oblique scan's box needs the scan's geometry: use scan_box_oblique")
+    for i, (axis, sign) in enumerate(zip(frame.array_axes, frame.signs, strict=True)):
+        n, s = frame.scan_size[axis], frame.scan_spacing_mm[axis]
+        if sign > 0:
+            begin, end = (math.ceil(_to_scan(face, n, s, sign) - 1e-6) for face in (low[i], high[i]))
+        else:
+            begin, end = (math.floor(_to_scan(face, n, s, sign) + 1e-6) + 1 for face in (high[i], low[i]))
+        start[axis] = min(max(begin, 0), n - 1)
+        stop[axis] = min(max(end, start[axis] + 1), n)
+    return Box(size3(start), size3(stop))
 
 
 def write_back(

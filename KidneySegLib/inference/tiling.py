@@ -23,8 +23,9 @@ from KidneySegLib.models.bundle import Size
 
 #: Standard deviation of the weights as a fraction of the tile (nnU-Net).
 SIGMA_SCALE = 1.0 / 8.0
-#: A tile that is made longer than the patch to fit a region stays below this multiple of the patch on each axis.
-MAX_STRETCH = 2.0
+#: A tile shaped to fit a region stays, on each axis, between these multiples of the patch.
+LEAST_STRETCH = 0.75
+MOST_STRETCH = 2.0
 
 Float32 = NDArray[np.float32]
 #: Logits (n, channels, z, y, x) of tiles (n, 1, z, y, x).
@@ -88,36 +89,33 @@ def tile_starts(size: int, tile: int, step: float) -> tuple[int, ...]:
     return tuple(round(distance * i) for i in range(count))
 
 
-def fit_tile(shape: Size, patch: Size, multiple: Size, *, flexible: bool) -> Size:
-    """The tile for a region: the patch itself, or with ``flexible`` a shape of no more voxels that fits the region.
+def fit_tile(shape: Size, patch: Size, multiple: Size, step: float = 0.5, *, flexible: bool) -> Size:
+    """The tile for a region: the patch itself, or with ``flexible`` the shape that covers the region at least cost.
 
-    Axes on which the region is shorter than the patch are cut to the region, and what they save is given to the
-    others, so that a region of less than a patch is one tile.
+    Cost is voxels a tile times tiles. A tile has no more voxels than the patch, and on each axis its length lies
+    between `LEAST_STRETCH` and `MOST_STRETCH` of the patch, or is the region's if that is less. So a region of less
+    than a patch is one tile.
 
     Args:
         shape: the region (z, y, x).
         patch: the trained patch, which is also the budget of voxels.
         multiple: edges are multiples of this.
+        step: see `tile_starts`.
         flexible: whether another shape than the patch is allowed.
     """
     if not flexible:
         return patch
-    wanted = [math.ceil(n / m) * m for n, m in zip(shape, multiple, strict=True)]
+    choices: list[list[tuple[int, int]]] = []  # For each axis: (edge, edge times tiles).
+    for size, p, m in zip(shape, patch, multiple, strict=True):
+        wanted = math.ceil(size / m) * m
+        shortest = min(wanted, math.ceil(p * LEAST_STRETCH / m) * m)
+        edges = range(shortest, min(wanted, int(p * MOST_STRETCH)) + 1, m)
+        choices.append([(edge, edge * len(tile_starts(size, edge, step))) for edge in edges])
     budget = math.prod(patch)
-    longest = [max(p, int(p * MAX_STRETCH) // m * m) for p, m in zip(patch, multiple, strict=True)]
-    goal = [min(w, most) for w, most in zip(wanted, longest, strict=True)]
-    if math.prod(goal) <= budget:
-        return size3(goal)
-    tile = [min(w, p) for w, p in zip(wanted, patch, strict=True)]
-    while True:
-        # Lengthen the axis that is covered worst, as long as the budget lasts.
-        growable = [
-            i for i in range(3) if tile[i] < goal[i] and math.prod(tile) // tile[i] * (tile[i] + multiple[i]) <= budget
-        ]
-        if not growable:
-            return size3(tile)
-        worst = min(growable, key=lambda i: tile[i] / wanted[i])
-        tile[worst] += multiple[worst]
+    affordable = (c for c in itertools.product(*choices) if math.prod(edge for edge, _ in c) <= budget)
+    # Of equal costs the largest tile: more surroundings for the network.
+    best = min(affordable, key=lambda c: (math.prod(cost for _, cost in c), -math.prod(edge for edge, _ in c)))
+    return size3(edge for edge, _ in best)
 
 
 def plan_tiles(shape: Size, tile: Size, step: float = 0.5) -> TilePlan:

@@ -1,0 +1,128 @@
+"""Bundles whose answers are known: U-Nets with weights set by hand, so that each logit is a line in HU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from KidneySegLib.models import Bundle, BundleSpec, Normalisation, write_bundle
+from KidneySegLib.networks import build_network
+
+NORMALISATION = Normalisation(low_hu=-300.0, high_hu=500.0, mean_hu=100.0, standard_deviation_hu=100.0)
+#: HU above which the fine network says parenchyma and cortex; the localiser says kidney above the first.
+PARENCHYMA_HU = 100.0
+CORTEX_HU = 200.0
+#: Logits per normalised unit (100 HU): steep, so that probabilities are all but 0 or 1.
+STEEP = 20.0
+OVERVIEW = ("background", "kidney", "spine", "aorta", "liver", "spleen")
+
+
+def spec(name: str = "fine", **changes: Any) -> BundleSpec:
+    """A small fine bundle's spec: 1 mm, patch 48x32x32, parenchyma and cortex."""
+    values: dict[str, Any] = {
+        "name": name,
+        "version": "1.0",
+        "title": "Analytic test network",
+        "licence": "Apache-2.0",
+        "citation": "",
+        "intended_use": "Tests",
+        "network": "UNet3D",
+        "network_arguments": {"in_channels": 1, "out_channels": 2, "features": [2, 2]},
+        "spacing_mm": (1.0, 1.0, 1.0),
+        "patch_size": (48, 32, 32),
+        "size_multiple": (2, 2, 2),
+        "normalisation": NORMALISATION,
+        "outputs": ("parenchyma", "cortex"),
+        "activation": "sigmoid",
+    }
+    values.update(changes)
+    return BundleSpec(**values)
+
+
+def localiser_spec(name: str = "coarse", **changes: Any) -> BundleSpec:
+    """A small localiser's spec: 4 mm, softmax over the overview labels."""
+    values: dict[str, Any] = {
+        "network_arguments": {"in_channels": 1, "out_channels": 6, "features": [2, 2]},
+        "spacing_mm": (4.0, 4.0, 4.0),
+        "patch_size": (32, 32, 32),
+        "outputs": OVERVIEW,
+        "activation": "softmax",
+    }
+    values.update(changes)
+    return spec(name, **values)
+
+
+def pointwise_state(lines: list[tuple[float, float]]) -> dict[str, torch.Tensor]:
+    """Weights of a two-resolution U-Net whose logit c is slope_c * x + offset_c, x the normalised HU.
+
+    The first stage splits x into its positive and negative part (two channels that a ReLU leaves alone); the decoder
+    takes them from the skip connection, and the head puts them together again.
+    """
+    network = build_network("UNet3D", {"in_channels": 1, "out_channels": len(lines), "features": [2, 2]})
+    state = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
+    centre = (1, 1, 1)
+    state["encoder.0.0.weight"][(0, 0, *centre)] = 1.0
+    state["encoder.0.0.weight"][(1, 0, *centre)] = -1.0
+    state["encoder.0.2.weight"][(0, 0, *centre)] = 1.0
+    state["encoder.0.2.weight"][(1, 1, *centre)] = 1.0
+    # The decoder's input is (up, up, skip, skip).
+    state["decoder.0.0.weight"][(0, 2, *centre)] = 1.0
+    state["decoder.0.0.weight"][(1, 3, *centre)] = 1.0
+    state["decoder.0.2.weight"][(0, 0, *centre)] = 1.0
+    state["decoder.0.2.weight"][(1, 1, *centre)] = 1.0
+    for channel, (slope, offset) in enumerate(lines):
+        state["head.weight"][channel, 0] = slope
+        state["head.weight"][channel, 1] = -slope
+        state["head.bias"][channel] = offset
+    return state
+
+
+def threshold_line(hu: float, steepness: float = STEEP) -> tuple[float, float]:
+    """Slope and offset of a logit that is 0 at a HU."""
+    n = NORMALISATION
+    return steepness, -steepness * (hu - n.mean_hu) / n.standard_deviation_hu
+
+
+def write_fine(folder: Path, **changes: Any) -> Bundle:
+    """Parenchyma is what is brighter than `PARENCHYMA_HU`, cortex what is brighter than `CORTEX_HU`."""
+    made = spec(folder.name, **changes)
+    return write_bundle(folder, made, pointwise_state([threshold_line(PARENCHYMA_HU), threshold_line(CORTEX_HU)]))
+
+
+def write_localiser(folder: Path, kidney_hu: float = PARENCHYMA_HU) -> Bundle:
+    """A bundle that calls kidney what is brighter than ``kidney_hu``, and the rest background."""
+    lines = [(0.0, 0.0), threshold_line(kidney_hu)] + [(0.0, -50.0)] * 4
+    return write_bundle(folder, localiser_spec(folder.name), pointwise_state(lines))
+
+
+def image_of(array: np.ndarray, spacing_xyz: tuple[float, ...], direction: np.ndarray | None = None) -> sitk.Image:
+    """An image whose centre lies at world (10, -20, 30), with a direction matrix (columns: image axes x, y, z)."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing_xyz)
+    matrix = np.eye(3) if direction is None else direction
+    image.SetDirection(matrix.ravel().tolist())
+    half = (np.array(image.GetSize()) - 1) / 2 * np.array(spacing_xyz)
+    image.SetOrigin((np.array([10.0, -20.0, 30.0]) - matrix @ half).tolist())
+    return image
+
+
+def world_of(image: sitk.Image) -> np.ndarray:
+    """World LPS (x, y, z) of each voxel's centre, as an array (array axes 0, 1, 2, coordinate)."""
+    size = image.GetSize()
+    k, j, i = np.meshgrid(*(np.arange(n) for n in reversed(size)), indexing="ij")
+    index = np.stack([i, j, k], axis=-1) * np.array(image.GetSpacing())
+    return index @ np.array(image.GetDirection()).reshape(3, 3).T + np.array(image.GetOrigin())
+
+
+def paint(image: sitk.Image, centre: tuple[float, ...], radii: tuple[float, ...], hu: float) -> sitk.Image:
+    """A copy of an image with a world-aligned ellipsoid of a HU in it."""
+    array = sitk.GetArrayFromImage(image)
+    inside = (((world_of(image) - np.array(centre)) / np.array(radii)) ** 2).sum(axis=-1) <= 1.0
+    array[inside] = hu
+    painted = sitk.GetImageFromArray(array)
+    painted.CopyInformation(image)
+    return painted
