@@ -42,8 +42,8 @@ class NetworkConfig:
         warmup_steps: over which the rate rises.
         average_decay: of the averaged weights.
         gradient_norm: at which gradients are clipped.
-        minutes: of training; ``steps`` may end it earlier.
-        steps: of training, or ``None``.
+        minutes: of wall-clock time, or ``None``.
+        steps: of training, or ``None``; whichever is first ends the run.
         pool_capacity: renderings kept on the device.
         pool_start: renderings to wait for before the first step.
         validation_seeds: number of held-out phantoms.
@@ -62,7 +62,7 @@ class NetworkConfig:
     patch: Size3
     normalisation: dict[str, float]
     arguments: dict[str, Any]
-    minutes: float
+    minutes: float | None = None
     source_arguments: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 4

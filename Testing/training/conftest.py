@@ -22,7 +22,6 @@ def tiny() -> EmbeddedConfig:
         "patch": (16, 16, 16),
         "normalisation": {"low": -250.0, "high": 500.0, "mean": 50.0, "sd": 150.0},
         "augment": {"pose": {"shift_voxels": [2.0, 2.0, 2.0], "warp_node_voxels": 8.0}},
-        "minutes": 10.0,
         "steps": 6,
         "batch_size": 2,
         "learning_rate": 0.01,

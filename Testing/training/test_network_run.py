@@ -155,3 +155,47 @@ def test_time_ends_a_run(tiny, tmp_path):
     _train(recipe, tmp_path)
     assert time.monotonic() - began < 60
     assert load_safely(tmp_path / "checkpoint.pt")["step"] >= 1
+
+
+def test_the_recipe_ends_in_two_bundles_that_the_engine_reads(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    from KidneySegLib.models import verify_bundle
+    from KidneySegLib.training import embedded
+
+    monkeypatch.setattr(embedded, "load_config", lambda path: tiny)
+    monkeypatch.setattr(
+        "KidneySegLib.training.network_run.sample_source", lambda part: Balls(labels=part.activation == "softmax")
+    )
+    events = []
+    progress = Progress(events.append)
+    localiser, fine = embedded.train_embedded(None, tmp_path, "cpu", False, progress, workers=0)
+    assert (localiser.name, fine.name) == ("tiny-localiser", "tiny-fine")
+    assert localiser.is_localiser
+    assert (fine.outputs, fine.spacing_mm, fine.patch_size) == (("parenchyma", "cortex"), (1.0, 1.0, 1.0), (16, 16, 16))
+    assert fine.size_multiple == (4, 4, 4)
+    assert fine.network_arguments["deep_supervision"] is False
+    assert fine.training["steps"] == 6
+    assert fine.training["phantom_seeds"]["training"][0] > fine.training["phantom_seeds"]["validation"][1]
+    for bundle in (localiser, fine):
+        verify_bundle(bundle)
+    assert events[-1].stage == "train"
+
+
+def test_the_thin_command_reports_the_users_errors(capsys, tmp_path):
+    from KidneySegLib.training.embedded import main
+
+    assert main(["--network", "fine"]) == 2
+    assert "--output is needed" in capsys.readouterr().err
+    assert main(["--network", "coarse", "--output", str(tmp_path), "--device", "cpu"]) == 2
+    assert "network must be one of localiser, fine" in capsys.readouterr().err
+
+
+def test_rendering_processes_need_not_import_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, KidneySegLib.training.embedded, KidneySegLib.training.workers, "
+        "KidneySegLib.training.phantom_samples; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -292,7 +292,7 @@ def test_overview_outputs_are_the_labels_of_the_localiser_in_order():
     ("change", "message"),
     [
         ({"speling": 1}, "networks.fine: speling not known"),
-        ({"minutes": None}, "networks.fine.minutes must not be empty"),
+        ({"bundle": None}, "networks.fine.bundle must not be empty"),
     ],
 )
 def test_a_configuration_with_a_mistake_names_it(tmp_path, change, message):
