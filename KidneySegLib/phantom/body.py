@@ -74,8 +74,8 @@ class Body:
         across = (x - centre) / np.float32(0.55 * self.half_width)
         along = (y - np.float32(self.centre_y - 0.1 * self.half_depth)) / np.float32(0.95 * self.half_depth)
         drop = np.minimum(across**2 * 0.5 + along**2 * np.where(y > self.centre_y, 1.15, 0.45), 1.6)
-        height: FloatArray = np.float32(self.dome) + side - np.float32(self.dome_depth) * drop
-        return height
+        height = np.float32(self.dome) + side - np.float32(self.dome_depth) * drop
+        return height.astype(np.float32)
 
 
 def sample_body(rng: np.random.Generator) -> Body:
@@ -162,7 +162,7 @@ def paint_body(body: Body, canvas: Canvas, hu: Mapping[str, float]) -> None:
         - np.float32(0.17) * np.minimum(np.abs(x), 90)
         + canvas.field(body.muscle_lumps)
     )
-    cavity = smooth_max(cavity, floor, 16.0)
+    cavity = smooth_max(cavity, floor.astype(np.float32), 16.0)
     canvas.distances["cavity"] = cavity
     mesentery = canvas.field(Field(int(rng.integers(2**31)), 5.0, hu["fat_strands"]))
     canvas.paint(whole, canvas.coverage(cavity), hu["visceral_fat"] + mesentery)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -92,26 +93,26 @@ def sample_bowel(rng: np.random.Generator, body: Body) -> tuple[Loop, ...]:
     colon = {"faeces": 5.0, "gas": 2.0, "level": 1.5, "fluid": 0.8, "collapsed": 1.0, "contrast": 2.0 if oral else 0.2}
     right_y, left_y = rng.uniform(-55, 2), rng.uniform(-55, 8)
     flexure_r, flexure_l = rng.uniform(-15, 45), rng.uniform(20, 85)
-    ascending = [
+    ascending: list[list[float]] = [
         [-wide * rng.uniform(0.75, 0.95), right_y + rng.normal(0, 8), h] for h in np.linspace(-150, flexure_r, 4)
     ]
     dip = rng.uniform(-90, 30)
-    transverse = [
+    transverse: list[list[float]] = [
         [-wide * 0.75, right_y - 20, flexure_r + 5],
         [-wide * 0.35, front + rng.uniform(0, 25), 0.5 * (flexure_r + dip)],
         [rng.uniform(-20, 20), front + rng.uniform(0, 18), dip],
         [wide * 0.45, front + rng.uniform(0, 30), 0.5 * (flexure_l + dip)],
         [wide * 0.8, left_y - 25, flexure_l],
     ]
-    descending = [
+    descending: list[list[float]] = [
         [wide * rng.uniform(0.78, 0.95), left_y + rng.normal(0, 8), h] for h in np.linspace(flexure_l, -150, 4)
     ]
-    sigmoid = [[wide * 0.75, left_y - 8, -160], [wide * 0.4, -30, -200], [0, -20, -215], [5, 25, -260]]
+    sigmoid: list[list[float]] = [[wide * 0.75, left_y - 8, -160], [wide * 0.4, -30, -200], [0, -20, -215], [5, 25, -260]]
     for points in (ascending, transverse, descending, sigmoid):
         pieces = max(int(rng.integers(1, 4)), 1)
         loop = _loop(rng, points, float(rng.uniform(11, 28)), colon)
         cuts = np.linspace(0, len(loop.path_mm), pieces + 1).astype(int)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in itertools.pairwise(cuts):
             if b - a < 2:
                 continue
             piece = _loop(

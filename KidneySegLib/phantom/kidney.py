@@ -151,7 +151,7 @@ def sample_kidney(
     sinus = (0.42 + 0.26 * fat + uniform(-0.05, 0.05), 0.25 + 0.27 * fat + uniform(-0.05, 0.05), 0.5 + 0.17 * fat)
     scars = tuple(
         (*(direction / np.linalg.norm(direction)), uniform(3, 9))
-        for direction in rng.standard_normal((int(rng.poisson(0.25 + 2.5 * ckd)), 3)) + [0.5, 0, 0]
+        for direction in rng.standard_normal((int(rng.poisson(0.25 + 2.5 * ckd)), 3)) + np.array([0.5, 0, 0])
     )
     return Kidney(
         side=side,

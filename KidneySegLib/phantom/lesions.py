@@ -10,7 +10,7 @@ import numpy as np
 from KidneySegLib.phantom.canvas import Canvas
 from KidneySegLib.phantom.fields import Field
 from KidneySegLib.phantom.kidney import Kidney
-from KidneySegLib.phantom.shapes import ellipsoid, rotation
+from KidneySegLib.phantom.shapes import FloatArray, ellipsoid, rotation
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def paint_lesion(lesion: Lesion, kidney: Kidney, canvas: Canvas, hu: Mapping[str
         Field(int(rng.integers(2**31)), float(rng.uniform(3, 8)), float(rng.uniform(3, 28))), block
     )
     if lesion.necrosis > 0:
-        core = distance + np.float32(radius * (1 - lesion.necrosis))
+        core: FloatArray = distance + np.float32(radius * (1 - lesion.necrosis))
         core += canvas.field(Field(int(rng.integers(2**31)), max(radius * 0.35, 3), radius * 0.2), block)
-        content += canvas.coverage(core / 3) * (np.float32(rng.uniform(5, 40)) - content)
+        content += canvas.coverage(core / np.float32(3)) * (np.float32(rng.uniform(5, 40)) - content)
     canvas.paint(block, canvas.coverage(distance), content, truth=((f"{side}_mass", 1.0),))

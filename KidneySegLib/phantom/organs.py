@@ -45,11 +45,10 @@ def paint_liver(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> None
     liver = smooth_max(smooth_max(under, edge, 14.0), smooth_max(left_end, visceral, 18.0), 14.0) + lumps * 0.5
     texture = _texture(canvas, rng)
     vessels = canvas.field(Field(int(rng.integers(2**31)), float(rng.uniform(8, 13)), 1.0))
-    branches = np.clip(1 - np.abs(vessels) / np.float32(rng.uniform(0.06, 0.16)), 0, 1)
-    branches *= (np.abs(canvas.field(Field(int(rng.integers(2**31)), 18.0, 1.0))) < 0.5) * np.float32(
-        rng.uniform(0.2, 0.9)
-    )
-    value = np.float32(hu["liver"]) + texture + branches * np.float32(hu["portal_vein"] - hu["liver"])
+    branches: FloatArray = np.clip(1 - np.abs(vessels) / np.float32(rng.uniform(0.06, 0.16)), 0, 1)
+    gate = np.abs(canvas.field(Field(int(rng.integers(2**31)), 18.0, 1.0))) < 0.5
+    branches *= gate.astype(np.float32) * np.float32(rng.uniform(0.2, 0.9))
+    value = texture + np.float32(hu["liver"]) + branches * np.float32(hu["portal_vein"] - hu["liver"])
     canvas.paint(canvas.whole, canvas.coverage(liver), value, OverviewLabel.LIVER)
     for _ in range(int(rng.poisson(0.5))):
         centre = (
@@ -159,7 +158,6 @@ def paint_stomach(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> No
     head = np.array([rng.uniform(-50, -22), rng.uniform(-62, -38), rng.uniform(-30, 20)])
     neck = 0.5 * (tail + head) + [0, rng.uniform(-32, -8), rng.uniform(0, 20)]
     texture = float(rng.uniform(4, 22))
-    previous = head
     for t in np.linspace(0, 1, 7):
         point = (1 - t) ** 2 * head + 2 * t * (1 - t) * neck + t * t * tail
         _paint_blob(
@@ -169,8 +167,6 @@ def paint_stomach(organs: Organs, canvas: Canvas, hu: Mapping[str, float]) -> No
             float(rng.uniform(8, 15)) * (1.25 - 0.45 * t),
             hu["pancreas"] + rng.normal(0, texture * 0.3),
         )
-        previous = point
-    del previous
 
 
 def paint_adrenals(
@@ -186,9 +182,9 @@ def paint_adrenals(
         sign = 1.0 if top[0] > 0 else -1.0
         start = np.asarray(top)
         for spread in (-1, 1):
-            end = start + [sign * rng.uniform(4, 14), rng.uniform(8, 24), spread * rng.uniform(0, 8) - 10]
+            end = start + np.array([sign * rng.uniform(4, 14), rng.uniform(8, 24), spread * rng.uniform(0, 8) - 10])
             canvas.paint_tube(np.array([start, end]), [float(rng.uniform(1.8, 3.6)), 1.6], hu["adrenal"])
-        canvas.paint_tube(np.array([start + [0, -10, 6], start]), [1.6, 3.0], hu["adrenal"])
+        canvas.paint_tube(np.array([start + np.array([0, -10, 6]), start]), [1.6, 3.0], hu["adrenal"])
         if rng.random() < 0.08:
             _paint_blob(
                 canvas, rng, tuple(start.tolist()), float(rng.uniform(6, 26)), hu["adrenal"] + rng.normal(0, 30)

@@ -42,12 +42,12 @@ class Vessels:
 
 
 def _tube(
-    points: Sequence[Sequence[float]],
+    points: Sequence[Sequence[float] | NDArray[np.float64]],
     radius: float | Sequence[float],
     contents: str,
     tissue: OverviewLabel = OverviewLabel.BACKGROUND,
 ) -> Tube:
-    path = smooth_path(points, 8.0)
+    path = smooth_path([np.asarray(p, float).tolist() for p in points], 8.0)
     radii = np.interp(np.linspace(0, 1, len(path)), np.linspace(0, 1, np.size(radius)), np.atleast_1d(radius))
     return Tube(path, radii, contents, tissue)
 
@@ -63,7 +63,7 @@ def sample_vessels(rng: np.random.Generator, body: Body, kidneys: Sequence[Kidne
     front = -half_y - aorta_radius - uniform(0, 4)
     fork = uniform(-95, -55)
     wind = uniform(0, 9)
-    aorta_points = [
+    aorta_points: list[list[float]] = [
         [uniform(-2, 12) + wind * np.sin(z / 45), front - (8 if z < 40 else 0) * uniform(0, 1), z]
         for z in (HIGHEST_MM, 160, 90, 40, 0, -35, fork)
     ]
@@ -75,15 +75,25 @@ def sample_vessels(rng: np.random.Generator, body: Body, kidneys: Sequence[Kidne
     upper = [cava_points[-2], cava_points[-1], [-24, front - 12, 90], [-20, front - 20, 150]]
     trunk.append(_tube(upper, cava_radius * 1.1, "cava_suprarenal"))
     for sign in (-1, 1):
-        path = [fork_at, [sign * 28, front + 4, fork - 40], [sign * 55, 0, -200], [sign * 75, -40, LOWEST_MM]]
+        path: list[list[float]] = [
+            fork_at,
+            [sign * 28, front + 4, fork - 40],
+            [sign * 55, 0, -200],
+            [sign * 75, -40, LOWEST_MM],
+        ]
         trunk.append(_tube(path, [aorta_radius * 0.6, 5], "aorta"))
         path = [[p[0] - 4, p[1] + 12, p[2]] for p in path]
         trunk.append(_tube(path, [8, 6], "cava_infrarenal"))
-    mesenteric = [[fork_at[0], front, 22], [2, front - 26, 5], [0, front - 40, -60], [-20, front - 45, -120]]
+    mesenteric: list[list[float]] = [
+        [fork_at[0], front, 22],
+        [2, front - 26, 5],
+        [0, front - 40, -60],
+        [-20, front - 45, -120],
+    ]
     trunk.append(_tube(mesenteric, [3.8, 2.0], "renal_artery"))
     portal = [[-2, front - 40, -70], [-10, front - 28, 10], [-24, front - 22, 35], [-50, front - 25, 70]]
     trunk.append(_tube(portal, [4.5, 7.5], "portal_vein"))
-    splenic = [[-12, front - 25, 25], [25, front - 12, 35], [60, -20, 40], [95, 0, 50]]
+    splenic: list[list[float]] = [[-12, front - 25, 25], [25, front - 12, 35], [60, -20, 40], [95, 0, 50]]
     trunk.append(_tube(splenic, [5, 4], "portal_vein"))
     trunk.append(_tube([[p[0], p[1] - 8, p[2] + 8] for p in splenic], [3, 2], "renal_artery"))
     wide = body.half_width - body.fat[1] - body.wall - 15
@@ -103,21 +113,21 @@ def sample_vessels(rng: np.random.Generator, body: Body, kidneys: Sequence[Kidne
         pelvic = hilum[2] < -90
         origin = np.array([fork_at[0], front, level]) if not pelvic else np.array([np.sign(hilum[0]) * 45, -5, -170.0])
         for _ in range(1 if rng.random() < 0.75 else 2):
-            start = origin + [0, 0, uniform(-12, 12)]
-            middle = 0.5 * (start + hilum) + [0, uniform(-6, 6), uniform(-6, 6)]
+            start = origin + np.array([0, 0, uniform(-12, 12)])
+            middle = 0.5 * (start + hilum) + np.array([0, uniform(-6, 6), uniform(-6, 6)])
             renal.append(_tube([start, middle, hilum], [uniform(2.2, 3.8), uniform(1.6, 2.8)], "renal_artery"))
-        vein_start = np.array([-20.0, front, level]) if not pelvic else origin + [0, 10, 0]
-        middle = 0.5 * (vein_start + hilum) + [0, uniform(-14, -2), uniform(-6, 6)]
+        vein_start = np.array([-20.0, front, level]) if not pelvic else origin + np.array([0, 10, 0])
+        middle = 0.5 * (vein_start + hilum) + np.array([0, uniform(-14, -2), uniform(-6, 6)])
         renal.append(_tube([vein_start, middle, hilum], [uniform(4, 7), uniform(3.5, 6)], "renal_vein"))
         if not pelvic:
-            sign = float(np.sign(hilum[0])) or 1.0
-            path = [
-                ureter,
-                [sign * uniform(32, 46), -12, ureter[2] - 50],
-                [sign * 35, -18, -130],
-                [sign * 30, -5, -240],
+            beside = float(np.sign(hilum[0])) or 1.0
+            course: list[list[float]] = [
+                ureter.tolist(),
+                [beside * uniform(32, 46), -12, ureter[2] - 50],
+                [beside * 35, -18, -130],
+                [beside * 30, -5, -240],
             ]
-            renal.append(_tube(path, [kidney.pelvis_mm * 0.35 + 0.8, uniform(1.2, 2.6)], "collecting_system"))
+            renal.append(_tube(course, [kidney.pelvis_mm * 0.35 + 0.8, uniform(1.2, 2.6)], "collecting_system"))
     plaques = []
     if rng.random() < 0.45:
         for _ in range(int(rng.integers(1, 16))):
@@ -138,7 +148,7 @@ def paint_trunk(vessels: Vessels, canvas: Canvas, hu: Mapping[str, float]) -> No
         hu: one value for each of the tubes' contents.
     """
     for tube in vessels.trunk:
-        canvas.paint_tube(tube.path_mm, tube.radius_mm, hu[tube.contents], tube.tissue)
+        canvas.paint_tube(tube.path_mm, tube.radius_mm.tolist(), hu[tube.contents], tube.tissue)
 
 
 def paint_renal_vessels(vessels: Vessels, canvas: Canvas, hu: Mapping[str, float]) -> None:
@@ -154,7 +164,7 @@ def paint_renal_vessels(vessels: Vessels, canvas: Canvas, hu: Mapping[str, float
     keep = np.broadcast_to(keep, canvas.hu.shape)
     keep = np.maximum(keep, -canvas.distances["spine"])
     for tube in vessels.renal:
-        canvas.paint_tube(tube.path_mm, tube.radius_mm, hu[tube.contents], clip=keep)
+        canvas.paint_tube(tube.path_mm, tube.radius_mm.tolist(), hu[tube.contents], clip=keep)
     for x, y, z, radius in vessels.plaques:
         canvas.paint_tube(np.array([[x, y, z - radius], [x, y, z + radius]]), radius, hu["calcification"])
 
