@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,12 @@ if TYPE_CHECKING:
     from KidneySegLib.ct import CtScan, PatientData
     from KidneySegLib.ct.phase import PhaseEstimate
     from KidneySegLib.inference.engine import Engine
+    from KidneySegLib.labels import Side, Structure
     from KidneySegLib.measurement import MeasurementTable, Patient
     from KidneySegLib.models import Bundle
+
+#: Packages whose versions provenance names.
+PACKAGES = ("numpy", "scipy", "SimpleITK", "pydicom", "openvino", "torch")
 
 
 @dataclass(frozen=True)
@@ -120,18 +123,16 @@ def segment_case(
         progress.report("check", 1.0)
     facts = {
         "model": _model_facts(engine.bundle),
-        "localiser": _model_facts(engine.localiser) if engine.localiser is not None else None,
-        "engine": {
-            "backend": result.backend,
-            "device": result.device,
-            "precision": result.precision,
-            "mirror": mirror,
-            "notes": list(result.notes),
-        },
-        "postprocessing": {"midline": kidneys.midline, "notes": list(kidneys.notes)},
+        "localiser": _model_facts(engine.localiser),
+        "device": result.device,
+        "precision": result.precision,
+        "backend": result.backend,
+        "mirror": mirror,
+        "midline": kidneys.midline,
+        "notes": (*result.notes, *kidneys.notes),
     }
     return _measure_and_write(
-        _Case(case_id or output.resolve().name, scan, kidneys.labels, phase, patient, "automatic", engine.bundle.name),
+        _Case(case_id or output.resolve().name, scan, kidneys.labels, phase, patient, "automatic", engine.bundle),
         output,
         flags=(*((None, key) for key in (*flags, *phase.flags)), *kidneys.flags),
         facts=facts,
@@ -146,6 +147,7 @@ def measure_case(
     image: Path | CtScan,
     output: Path,
     *,
+    scheme: str = "kidneyseg",
     series_uid: str | None = None,
     case_id: str | None = None,
     patient: Patient | PatientData | None = None,
@@ -154,9 +156,10 @@ def measure_case(
     """Measure a label map that a person made or corrected, and write the same results folder as `segment_case`.
 
     Args:
-        labels: ids 1-15 on the scan's grid or a part of it: an image, or a file of one.
+        labels: on the scan's grid or a part of it: an image with ids 1-15, or a file.
         image: the scan.
         output: results folder; an existing results folder is replaced as a whole.
+        scheme: whose ids a file holds, one of `measurement.SCHEMES`.
         series_uid, case_id, patient, progress: as for `segment_case`.
 
     Raises:
@@ -172,7 +175,7 @@ def measure_case(
     clock = _Clock()
     with clock.stage("read"):
         scan = _read_scan(image, series_uid, progress)
-        label_map = _read_labels(labels)
+        label_map = _read_labels(labels, scheme, scan)
     with clock.stage("check"):
         progress.report("check", 0.0)
         kidney_flags = label_flags(label_map, scan.image)
@@ -180,10 +183,10 @@ def measure_case(
         phase = estimate_phase(scan.image, label_map, None)
         progress.report("check", 1.0)
     return _measure_and_write(
-        _Case(case_id or output.resolve().name, scan, label_map, phase, patient, "corrected", ""),
+        _Case(case_id or output.resolve().name, scan, label_map, phase, patient, "corrected", None),
         output,
         flags=(*((None, key) for key in (*flags, *phase.flags)), *kidney_flags),
-        facts={"model": None, "localiser": None, "engine": None, "postprocessing": None},
+        facts={"model": None, "labels": scheme, "notes": ()},
         raw_labels=None,
         clock=clock,
         progress=progress,
@@ -273,4 +276,112 @@ class _Case:
     phase: PhaseEstimate
     patient: Patient | PatientData | None
     source: str
-    model: str
+    bundle: Bundle | None
+
+
+def _read_scan(source: Path | CtScan, series_uid: str | None, progress: Progress) -> CtScan:
+    from KidneySegLib.ct import CtScan, read_ct
+
+    if isinstance(source, CtScan):
+        return source
+    return read_ct(source, series_uid=series_uid, progress=progress)
+
+
+def _read_labels(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk.Image:
+    """Labels (ids 1-15) on the scan's grid or a part of it, with sides."""
+    from KidneySegLib.measurement import check_same_grid, read_labels
+    from KidneySegLib.measurement.seg_nrrd import is_seg_nrrd, read_seg_nrrd
+    from KidneySegLib.postprocessing import assign_sides
+
+    if not isinstance(labels, Path):
+        check_same_grid(labels, scan.image, "The label map")
+        return labels
+    path = labels.expanduser()
+    if is_seg_nrrd(path) and scheme == "kidneyseg":
+        label_map = read_seg_nrrd(path)
+        check_same_grid(label_map, scan.image, path.name)
+        return label_map
+    label_map = read_labels(path, scheme, scan.image)
+    return assign_sides(label_map, scan.image).labels if scheme in ("training", "kits", "abnormality") else label_map
+
+
+def _measure_and_write(
+    case: _Case,
+    output: Path,
+    *,
+    flags: tuple[tuple[Side | None, str], ...],
+    facts: Mapping[str, Any],
+    raw_labels: sitk.Image | None,
+    clock: _Clock,
+    progress: Progress,
+) -> CaseResult:
+    from KidneySegLib.export import write_results
+    from KidneySegLib.measurement import Patient, measure
+
+    scan = case.scan
+    given = {} if case.patient is None else {f.name: getattr(case.patient, f.name) for f in fields(case.patient)}
+    with clock.stage("measure"):
+        table = measure(
+            case.labels,
+            scan.image,
+            case_id=case.case_id,
+            patient=Patient.of(scan.patient, **given),
+            flags=flags,
+            model=case.bundle.name if case.bundle is not None else "",
+            source=case.source,
+            structures=_structures(case.bundle),
+            progress=progress,
+        )
+    provenance = write_results(
+        output,
+        case_id=case.case_id,
+        scan=scan,
+        labels=case.labels,
+        table=table,
+        phase=case.phase,
+        provenance={
+            **_program_facts(),
+            "source": case.source,
+            **facts,
+            "notes": (*facts["notes"], *table.notes),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
+        },
+        raw_labels=raw_labels,
+        progress=progress,
+    )
+    return CaseResult(case.case_id, output, scan, case.labels, table, case.phase, provenance)
+
+
+def _structures(bundle: Bundle | None) -> set[Structure]:
+    """What could have been found: by a model its outputs, by a person cortex and medulla, and the rest where drawn."""
+    from KidneySegLib.labels import Structure
+
+    found = {Structure.CORTEX, Structure.MEDULLA}
+    return found | {s for s in (Structure.CYST, Structure.MASS) if bundle is not None and s.value in bundle.outputs}
+
+
+def _program_facts() -> dict[str, Any]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import KidneySegLib
+
+    packages: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "program": "KidneySeg",
+        "version": KidneySegLib.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+    }
+
+
+def _model_facts(bundle: Bundle | None) -> dict[str, Any] | None:
+    if bundle is None:
+        return None
+    return {"name": bundle.name, "version": bundle.version, "title": bundle.title, "sha256": bundle.digest}

@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib import pipeline
-    from KidneySegLib.cli.results import print_case, read_truth
+    from KidneySegLib.cli.results import print_case, true_table
     from KidneySegLib.cli.terminal import shown_progress
     from KidneySegLib.export import check_results_folder
     from KidneySegLib.phantom.output import write_case
@@ -50,19 +50,18 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
     with tempfile.TemporaryDirectory(prefix="kidneyseg-demo-") as scratch:
         sample = Path(scratch) / SAMPLE_FOLDER
         with shown_progress(token, quiet=options.quiet) as progress:
-            progress.report("case", 0.0, "a synthetic CT")
-            write_case(sample, options.seed, protocol=LUO_LI_2025, dicom=True)
-            progress.report("case", 1.0)
+            write_case(
+                sample, options.seed, "normal", LUO_LI_2025, dicom=True, phase="arterial", progress=progress
+            )
             case = pipeline.segment_case(
                 sample / "dicom",
                 output,
                 model=options.model,
                 device=options.device,
                 precision=options.precision,
-                case_id="demo",
                 progress=progress,
             )
-        truth = read_truth(sample)
+        truth = true_table(sample / "labels.nii.gz")
         shutil.move(sample, output / SAMPLE_FOLDER)
     print_case(case, truth)
     print(f"The sample case (DICOM and truth) is in {output / SAMPLE_FOLDER}. Next, a scan of your own:")

@@ -28,6 +28,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("labels", type=Path, metavar="LABELS", help="label map (NIfTI, NRRD, MetaImage, .seg.nrrd)")
     parser.add_argument("--image", type=Path, required=True, metavar="CT", help="the scan that it was drawn on")
     shared.add_output(parser, "results folder; an existing results folder is replaced as a whole")
+    parser.add_argument(
+        "--reference-labels",
+        choices=("kidneyseg", "training", "sides", "kits", "abnormality"),
+        default="kidneyseg",
+        metavar="SCHEME",
+        help="whose ids they are: kidneyseg (default), training (1 medulla, 2 cortex, 3 cyst, 4 mass), sides (1 right, "
+        "2 left), kits (1 kidney, 2 tumour, 3 cyst) or abnormality (1 kidney, 2 abnormality)",
+    )
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder")
     parser.add_argument("--case-id", metavar="ID", help="first column of the table (default: the name of OUT)")
     shared.add_patient(parser)
@@ -45,6 +53,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
             options.labels,
             options.image,
             options.output,
+            scheme=options.reference_labels,
             series_uid=options.series,
             case_id=options.case_id,
             patient=shared.patient_of(options),

@@ -27,21 +27,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_output(parser, "folder for the cases")
     parser.add_argument("--cases", type=shared.count, default=1, metavar="N", help="how many (default: 1)")
     parser.add_argument(
-        "--seed", type=shared.seed, default=1, metavar="S", help="seed of the first case, the next one has S+1 (default: 1)"
+        "--seed", type=shared.seed, default=1, metavar="S", help="seed of the first case, the next has S+1 (default: 1)"
     )
     parser.add_argument("--dicom", action="store_true", help="also write a DICOM series")
+    parser.add_argument("--variant", metavar="V", help="kind of patient: normal, single, cysts ... (default: drawn)")
     shared.add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.cli.terminal import shown_progress
-    from KidneySegLib.phantom.output import write_case
+    from KidneySegLib.errors import InputError
+    from KidneySegLib.phantom.output import write_cases
+    from KidneySegLib.phantom.scene import VARIANTS
 
+    if options.variant is not None and options.variant not in VARIANTS:
+        raise InputError(f"--variant must be one of {', '.join(VARIANTS)}; got {options.variant}.")
     with shown_progress(token, quiet=options.quiet) as progress:
-        for index in range(options.cases):
-            name = f"case_{index + 1:04d}"
-            progress.report("case", index / options.cases, name)
-            write_case(options.output / name, options.seed + index, dicom=options.dicom)
-        progress.report("case", 1.0)
-    print(f"Made {options.cases} {'case' if options.cases == 1 else 'cases'} in {options.output}")
+        folders = write_cases(
+            options.output,
+            options.cases,
+            options.seed,
+            options.dicom,
+            variants=[options.variant] if options.variant else None,
+            progress=progress,
+        )
+    print(f"Made {len(folders)} {'case' if len(folders) == 1 else 'cases'} in {options.output}")

@@ -29,7 +29,9 @@ STAGE_NAMES = {
     "measure": "Measuring",
     "write": "Writing results",
     "case": "Making cases",
+    "scan": "Scanning the phantom",
     "train": "Training",
+    "import": "Copying the model",
 }
 
 
@@ -75,32 +77,29 @@ class _Bars:
         self._current = ""
 
     def __call__(self, event: ProgressEvent) -> None:
-        if event.stage != self._current:
-            self._finish(self._current)
-            self._current = event.stage
         if event.stage not in self._tasks:
             name = STAGE_NAMES.get(event.stage, event.stage)
             self._tasks[event.stage] = self._bars.add_task(name, total=1.0, message="")
+        if event.stage != self._current and self._current:
+            self._bars.update(self._tasks[self._current], message="")
+        self._current = event.stage
         message = event.message.replace("[", r"\[")
         self._bars.update(self._tasks[event.stage], completed=event.fraction, message=message)
 
-    def _finish(self, stage: str) -> None:
-        if stage in self._tasks:
-            self._bars.update(self._tasks[stage], completed=1.0, message="")
-
 
 class _Lines:
-    """A line when a stage begins, and now and then while it lasts."""
+    """A line when a stage is new, and now and then while it lasts."""
 
     def __init__(self) -> None:
         self._start_s = self._last_s = time.monotonic()
-        self._current = ""
+        self._seen: set[str] = set()
 
     def __call__(self, event: ProgressEvent) -> None:
         now_s = time.monotonic()
-        if event.stage == self._current and now_s - self._last_s < PLAIN_INTERVAL_S:
+        if event.stage in self._seen and now_s - self._last_s < PLAIN_INTERVAL_S:
             return
-        self._current, self._last_s = event.stage, now_s
+        self._seen.add(event.stage)
+        self._last_s = now_s
         name = STAGE_NAMES.get(event.stage, event.stage)
         percent = f" {event.fraction:.0%}" if 0 < event.fraction < 1 else ""
         message = f" ({event.message})" if event.message else ""

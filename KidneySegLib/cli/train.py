@@ -52,8 +52,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_embedded(options: argparse.Namespace, token: CancelToken) -> None:
     if find_spec("torch") is None:
         raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: pip install 'kidneyseg[train]' "
-            "(in a checkout: make setup-dev)."
+            "Training needs PyTorch, which is not installed. Install the training extra: "
+            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
         )
     from KidneySegLib.cli.terminal import shown_progress
     from KidneySegLib.training.embedded import train_embedded

@@ -76,7 +76,8 @@ def report_html(
     return (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Kidney volumes: {escape(case_id)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>Kidney volumes: {escape(case_id)}</title><style>{STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -111,7 +112,7 @@ def _flags(table: MeasurementTable, phase: Any) -> str:
         where = f" ({escape(', '.join(sides).lower())})" if 0 < len(sides) < kidneys else ""
         items.append(
             f"<li class='{flag.severity.value}'><b>{_SEVERITY_WORDS[flag.severity]}</b> "
-            f"{escape(flag.sentence)}{where}</li>"
+            f"{escape(flag.sentence[:-1])}{where}.</li>"
         )
     return f"<ul class='flags'>{''.join(items)}</ul>"
 
@@ -172,10 +173,16 @@ def _phase(phase: Any) -> str:
 def _provenance(provenance: Mapping[str, Any]) -> str:
     facts = []
     for name, value in flat(provenance):
-        text = f"{value:.1f}" if isinstance(value, float) else str(value)
+        text = _plain(value)
         shown = text[:12] + "…" if len(text) == 64 and all(c in "0123456789abcdef" for c in text) else text
         facts.append((escape(name), f"<span title='{escape(text, quote=True)}'>{escape(shown[:80])}</span>"))
     return f"<h2>How it was made</h2><div class='fine-print'>{_facts(facts)}</div>" if facts else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " × ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -196,15 +203,14 @@ def flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Program", ("program",)),
     ("Version", ("version",)),
-    ("Version", ("versions", "kidneyseg")),
     ("Date", ("created",)),
     ("Source", ("source",)),
     ("Model", ("model", "name")),
     ("Model version", ("model", "version")),
     ("Model hash", ("model", "sha256")),
-    ("Device", ("engine", "device")),
-    ("Precision", ("engine", "precision")),
-    ("Backend", ("engine", "backend")),
+    ("Device", ("device",)),
+    ("Precision", ("precision",)),
+    ("Backend", ("backend",)),
     ("Scan hash", ("input", "sha256")),
     ("Voxels", ("input", "size")),
     ("Voxel size, mm", ("input", "spacing_mm")),
