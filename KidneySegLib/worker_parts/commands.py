@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import KidneySegLib
+from KidneySegLib.flags import FLAGS
 from KidneySegLib.progress import Progress
 from KidneySegLib.worker_parts import arrays, protocol
 from KidneySegLib.worker_parts.protocol import ProtocolError
 
 if TYPE_CHECKING:
     from KidneySegLib.ct import CtScan
+    from KidneySegLib.inference.engine import Engine
+    from KidneySegLib.measurement import Patient
+    from KidneySegLib.models import Bundle
+    from KidneySegLib.pipeline import CaseResult
+
+#: The sample case, that of ``kidneyseg demo``: two healthy kidneys in the arterial phase, 5 mm slices.
+SAMPLE_SEED = 1
+SAMPLE_VARIANT = "normal"
 
 Request = Mapping[str, Any]
 Reply = dict[str, Any]
@@ -31,7 +43,7 @@ class Session:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        self._engine: Any = None
+        self._engine: Engine | None = None
         self._engine_key: tuple[Any, ...] = ()
 
     def obey(self, command: str, request: Request, progress: Progress) -> Reply:
@@ -43,6 +55,7 @@ class Session:
             "models": self.models,
             "import_model": self.import_model,
             "verify_model": self.verify_model,
+            "remove_model": self.remove_model,
             "check": self.check,
             "segment": self.segment,
             "measure": self.measure,
@@ -86,10 +99,10 @@ class Session:
         return {"devices": [dataclasses.asdict(device) for device in available_devices()]}
 
     def models(self, request: Request, progress: Progress) -> Reply:
-        """Model bundles, embedded and the user's own."""
+        """Model bundles that segment, embedded and the user's own; localisers come with their models."""
         from KidneySegLib.models import list_bundles
 
-        return {"models": [_describe_bundle(bundle) for bundle in list_bundles()]}
+        return {"models": [_describe_bundle(bundle) for bundle in list_bundles() if not bundle.is_localiser]}
 
     def import_model(self, request: Request, progress: Progress) -> Reply:
         """Copy a bundle (folder or zip) to the user's models."""
@@ -103,19 +116,25 @@ class Session:
         """Compare a bundle's files with its checksums."""
         from KidneySegLib.models import find_bundle, verify_bundle
 
-        bundle = find_bundle(_text(request, "model"))
-        verify_bundle(bundle)
+        bundle = find_bundle(_text(request, "model"), progress)
+        verify_bundle(bundle, progress)
         return {"model": _describe_bundle(bundle)}
+
+    def remove_model(self, request: Request, progress: Progress) -> Reply:
+        """Delete one of the user's own bundles."""
+        from KidneySegLib.models import remove_bundle
+
+        self._engine = None
+        name = _text(request, "model")
+        remove_bundle(name)
+        return {"name": name}
 
     def check(self, request: Request, progress: Progress) -> Reply:
         """Checks before segmenting: geometry at once, contrast phase from a coarse look at the whole scan."""
         from KidneySegLib import pipeline
 
         checks = pipeline.check_case(
-            self._scan(request),
-            model=request.get("model") or "kidneyseg-arterial",
-            device=request.get("device") or "auto",
-            progress=progress,
+            self._scan(request), model=_model(request), device=_choice(request, "device"), progress=progress
         )
         return {"flags": list(checks.flags), "phase": _describe_phase(checks.phase)}
 
@@ -123,74 +142,104 @@ class Session:
         """The main job. The results folder stays in the workspace until the session ends."""
         from KidneySegLib import pipeline
 
-        scan = self._scan(request)
-        folder = self._results_folder(request)
+        engine = self._warm_engine(request, progress)
         case = pipeline.segment_case(
-            scan,
-            folder,
-            model=request.get("model") or "kidneyseg-arterial",
-            device=request.get("device") or "auto",
-            precision=request.get("precision") or "auto",
-            mirror=request.get("mirror") or "auto",
-            use_localiser=bool(request.get("use_localiser", True)),
+            self._scan(request),
+            self._results_folder(request),
+            engine=engine,
+            mirror=_choice(request, "mirror"),
             case_id=_case_id(request),
-            patient=scan.patient,
+            patient=_patient(request),
             progress=progress,
         )
-        return self._describe_case(request, case, folder)
+        return self._describe_case(request, case)
 
     def measure(self, request: Request, progress: Progress) -> Reply:
         """Table and report of a (corrected) label map."""
         from KidneySegLib import pipeline
 
-        scan = self._scan(request)
-        folder = self._results_folder(request)
-        labels = arrays.read_image(self.workspace, _mapping(request, "labels"))
         case = pipeline.measure_case(
-            labels,
-            scan,
-            folder,
+            arrays.read_image(self.workspace, _mapping(request, "labels")),
+            self._scan(request),
+            self._results_folder(request),
             case_id=_case_id(request),
-            patient=scan.patient,
+            patient=_patient(request),
             progress=progress,
         )
-        return self._describe_case(request, case, folder)
+        return self._describe_case(request, case)
 
     def sample(self, request: Request, progress: Progress) -> Reply:
         """Make the synthetic sample case and return the path of its CT."""
         from KidneySegLib.phantom.output import write_case
+        from KidneySegLib.phantom.protocol import LUO_LI_2025
 
         folder = self.workspace / "sample"
-        progress.report("case", 0.0, "making the sample case")
-        write_case(folder, int(request.get("seed", 1)))
-        progress.report("case", 1.0)
+        write_case(folder, SAMPLE_SEED, SAMPLE_VARIANT, LUO_LI_2025, phase="arterial", progress=progress)
         return {"ct": str(folder / "ct.nii.gz"), "truth": str(folder / "truth.json")}
 
+    def _warm_engine(self, request: Request, progress: Progress) -> Engine:
+        """The engine of the last case if this one asks for the same, else a new one."""
+        from KidneySegLib import pipeline
+
+        use_localiser = bool(request.get("use_localiser", True))
+        choices = tuple(_choice(request, name) for name in ("device", "precision", "mirror"))
+        key = (_model(request), *choices, use_localiser)
+        if self._engine is None or self._engine_key != key:
+            # Two models in memory at once may be one too many.
+            self._engine = None
+            device, precision, mirror = choices
+            self._engine = pipeline.load_engine(
+                _model(request),
+                device=device,
+                precision=precision,
+                mirror=mirror,
+                use_localiser=use_localiser,
+                progress=progress,
+            )
+            self._engine_key = key
+        return self._engine
+
     def _scan(self, request: Request) -> CtScan:
-        from KidneySegLib.ct import CtScan, PatientData
+        from KidneySegLib.ct import scan_from_image
 
         description = _mapping(request, "volume")
-        image = arrays.read_image(self.workspace, description)
-        patient = request.get("patient") or {}
-        return CtScan(
-            image=image,
-            source=Path(str(description.get("name") or "volume")),
-            series_uid=description.get("series_uid") or None,
-            sha256=_content_sha256(image),
-            slice_thickness_mm=float(description.get("slice_thickness_mm") or _slice_spacing_mm(image)),
-            flags=tuple(description.get("flags") or ()),
-            patient=PatientData(**{field.name: patient.get(field.name) for field in dataclasses.fields(PatientData)}),
-            acquisition=dict(description.get("acquisition") or {}),
+        scan = scan_from_image(arrays.read_image(self.workspace, description), source="3D Slicer")
+        thickness = description.get("slice_thickness_mm")
+        return dataclasses.replace(
+            scan,
+            slice_thickness_mm=float(thickness) if thickness else scan.slice_thickness_mm,
+            flags=(*scan.flags, *(key for key in description.get("flags") or () if key in FLAGS)),
+            acquisition={str(key): str(value) for key, value in (description.get("acquisition") or {}).items()},
         )
 
     def _results_folder(self, request: Request) -> Path:
-        return self.workspace / f"results-{request['id']}"
+        """A fresh folder; that of the case before is not needed any more."""
+        folder = self.workspace / f"results-{request['id']}"
+        for old in self.workspace.glob("results-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        return folder
 
-    def _describe_case(self, request: Request, case: Any, folder: Path) -> Reply:
-        raise NotImplementedError
+    def _describe_case(self, request: Request, case: CaseResult) -> Reply:
+        labels: Any = case.labels
+        index = case.scan.image.TransformPhysicalPointToIndex(labels.GetOrigin())  # type: ignore[no-untyped-call,unused-ignore]
+        described = arrays.write_image(self.workspace, f"labels-{request['id']}.npy", labels)
+        # The cells as the engine wrote them, so that the panel's table and CSV are the same to the last digit.
+        with (case.folder / "volumes.csv").open(encoding="utf-8", newline="") as stream:
+            columns, *rows = csv.reader(stream)
+        return {
+            "labels": {**described, "index": [int(value) for value in index]},
+            "table": {"columns": columns, "rows": rows},
+            "flags": list(case.table.flags),
+            "notes": list(case.table.notes),
+            "phase": _describe_phase(case.phase),
+            "provenance": _plain(case.provenance),
+            "folder": str(case.folder),
+        }
 
 
-def _describe_bundle(bundle: Any) -> Reply:
+def _describe_bundle(bundle: Bundle) -> Reply:
+    from KidneySegLib.models import is_embedded
+
     return {
         "name": bundle.name,
         "version": bundle.version,
@@ -200,6 +249,7 @@ def _describe_bundle(bundle: Any) -> Reply:
         "intended_use": bundle.intended_use,
         "outputs": list(bundle.outputs),
         "path": str(bundle.path),
+        "embedded": is_embedded(bundle),
     }
 
 
@@ -216,12 +266,30 @@ def _describe_phase(phase: Any) -> Reply | None:
     }
 
 
-def _content_sha256(image: Any) -> str:
-    raise NotImplementedError
+def _plain(value: Any) -> Any:
+    """Provenance as JSON has it."""
+    return json.loads(json.dumps(value, default=str))
 
 
-def _slice_spacing_mm(image: Any) -> float:
-    return float(image.GetSpacing()[2])
+def _model(request: Request) -> str | None:
+    return request.get("model") or None
+
+
+def _choice(request: Request, name: str) -> str:
+    return str(request.get(name) or "auto")
+
+
+def _patient(request: Request) -> Patient:
+    from KidneySegLib.measurement import Patient
+
+    given = request.get("patient") or {}
+    return Patient(
+        **{
+            field.name: given[field.name]
+            for field in dataclasses.fields(Patient)
+            if given.get(field.name) not in (None, "")
+        }
+    )
 
 
 def _text(request: Request, key: str) -> str:

@@ -24,6 +24,7 @@ COMMANDS = (
     "models",
     "import_model",
     "verify_model",
+    "remove_model",
     "check",
     "segment",
     "measure",

@@ -50,7 +50,7 @@ class PanelTestCase(unittest.TestCase):
                 return
             time.sleep(0.005)
 
-    def waitFor(self, condition, seconds=30.0):
+    def waitFor(self, condition, seconds=120.0):
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

@@ -25,17 +25,17 @@ REAL = [sys.executable, "-m", "KidneySegLib.worker"]
 class Conversation:
     """One child process and what it said."""
 
-    def __init__(self, command=SCRIPTED, greet=True, parent_pid=None):
+    def __init__(self, command=SCRIPTED, greet=True, parent_pid=None, environment=None):
         self.workspace = Path(tempfile.mkdtemp(prefix="kidneyseg-test-"))
         (self.workspace / protocol.WORKSPACE_MARKER).touch()
-        environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         self.process = subprocess.Popen(
             [*command, "--workspace", str(self.workspace), "--parent-pid", str(parent_pid or os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=environment,
+            env={**inherited, "KIDNEYSEG_THREADS": "1", **(environment or {})},
         )
         self.lines: Queue[bytes] = Queue()
         self.errors: list[bytes] = []
@@ -63,7 +63,7 @@ class Conversation:
         self.process.stdin.write(line)
         self.process.stdin.flush()
 
-    def receive(self, timeout=30):
+    def receive(self, timeout=120):
         """The next message, or None once the child closed its output."""
         try:
             line = self.lines.get(timeout=timeout)
