@@ -72,9 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(arguments)
     except SystemExit as leaving:  # --help, --version, or an argument that does not exist
         return leaving.code if isinstance(leaving.code, int) else EXIT_USER_ERROR
-    _quieten_libraries()
     token = CancelToken()
-    with _cancel_on_signal(token) as came:
+    with _quiet_libraries(), _cancel_on_signal(token) as came:
         try:
             options.run(options, token)
         except KidneySegError as error:
@@ -139,14 +138,22 @@ def _cancel_on_signal(token: CancelToken) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _quieten_libraries() -> None:
-    """Other libraries' warnings are not for the user; ``python -W`` and `PYTHONWARNINGS` bring them back."""
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Other libraries' warnings are not for the user; ``python -W`` and ``PYTHONWARNINGS`` bring them back."""
     import logging
     import warnings
 
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    logging.getLogger().addHandler(logging.NullHandler())
+    # Without any handler Python prints warnings of loggers to standard error itself.
+    silence = logging.NullHandler()
+    logging.getLogger().addHandler(silence)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(silence)
 
 
 if __name__ == "__main__":
