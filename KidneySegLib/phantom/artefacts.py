@@ -37,6 +37,8 @@ METAL_FROM_HU, METAL_STRENGTH = 3000.0, 2.0
 SLICE_CORRELATION = 0.15
 #: Noise power near frequency zero, as if the ramp began there (cycles/mm): measured spectra do not fall to zero.
 NOISE_FLOOR_PER_MM = 0.10
+#: Noise power at high frequencies that the kernel does not reach, as a part of the greatest power (aliasing).
+GRAIN = 0.05
 #: A filter may at most sharpen what resampling blurred by this.
 LARGEST_GAIN = 2.5
 
@@ -54,8 +56,9 @@ def noise_spectrum(
 ) -> npt.NDArray[np.float64]:
     """Amplitude of noise at radial frequencies: the ramp's root times the kernel; iteration damps high frequencies."""
     f = frequencies_per_mm
-    amplitude = np.sqrt(f + NOISE_FLOOR_PER_MM) * kernel_mtf(f, kernel)
-    return np.asarray(amplitude / (1.0 + iterative * (f / 0.22) ** 2))
+    amplitude = np.sqrt(f + NOISE_FLOOR_PER_MM) * kernel_mtf(f, kernel) / (1.0 + iterative * (f / 0.22) ** 2)
+    grain = GRAIN * amplitude.max(initial=0.0) ** 2 * np.exp(-((f / 0.8) ** 2))
+    return np.asarray(np.sqrt(amplitude**2 + grain))
 
 
 def _frequencies(rows: int, columns: int, pixel_mm: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

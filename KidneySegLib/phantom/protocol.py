@@ -64,9 +64,9 @@ class Kernel:
 KERNELS = {
     kernel.name: kernel
     for kernel in (
-        Kernel("smooth", "B20f", 0.66, 0.0, 0.4, 0.75, 1.10),
-        Kernel("soft", "B30f", 0.54, 0.0, 0.4, 1.0, 1.00),
-        Kernel("medium", "B40f", 0.45, 0.15, 0.4, 1.35, 0.90),
+        Kernel("smooth", "B20f", 0.66, 0.0, 0.4, 0.75, 1.20),
+        Kernel("soft", "B30f", 0.54, 0.0, 0.4, 1.0, 1.10),
+        Kernel("medium", "B40f", 0.45, 0.15, 0.4, 1.35, 0.95),
         Kernel("sharp", "B50f", 0.37, 0.45, 0.45, 1.9, 0.80),
         Kernel("very_sharp", "B70f", 0.29, 0.80, 0.6, 3.0, 0.70),
     )

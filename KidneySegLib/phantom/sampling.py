@@ -14,7 +14,7 @@ from KidneySegLib.phantom.grid import Grid
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Fine planes are a quarter of the slice thickness apart, but within these (a scene has no detail below the first).
+#: Fine planes are a third of the slice thickness apart, but within these (a scene has no detail below the first).
 PLANE_STEP_MM = (0.8, 2.0)
 #: A slice profile is flat in the middle and falls over this part of the thickness (a trapezoid).
 EDGE_SHARE = 0.4
@@ -51,7 +51,7 @@ class Stack:
 
     @classmethod
     def of(cls, slices: int, spacing_mm: float, thickness_mm: float) -> Stack:
-        largest = float(np.clip(thickness_mm / 4, *PLANE_STEP_MM))
+        largest = float(np.clip(thickness_mm / 3, *PLANE_STEP_MM))
         per_slice = max(1, math.ceil(spacing_mm / largest - 1e-9))
         step = spacing_mm / per_slice
         reach = thickness_mm * (0.5 + EDGE_SHARE / 2)

@@ -139,7 +139,7 @@ def test_a_sharp_kernel_overshoots_at_edges_and_a_soft_one_does_not() -> None:
         row = middle(acquire(water, protocol, 0, renderer=draw), 0)[256]
         overshoot[kernel] = max(row.max(), -1000 - row.min())
         steepness[kernel] = np.abs(np.diff(row)).max()
-    assert max(overshoot["smooth"], overshoot["soft"]) < 12
+    assert max(overshoot["smooth"], overshoot["soft"]) < 20
     assert min(overshoot["sharp"], overshoot["very_sharp"]) > 30
     assert list(steepness.values()) == sorted(steepness.values())
 
@@ -174,12 +174,12 @@ def test_field_of_view_padding_and_clipping() -> None:
 
 def test_same_seed_same_bytes_and_slabs_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = BallScene(half_height_mm=40.0, cylinder_radius_mm=100.0)
-    protocol = named("luo-li-2025", matrix=192, pixel_mm=1.2)
+    protocol = named("luo-li-2025", matrix=96, pixel_mm=2.4)
     first, again, other = (acquire(scene, protocol, seed, renderer=draw) for seed in (1, 1, 2))
     assert first.hu.tobytes() == again.hu.tobytes()
     assert first.labels.tobytes() == again.labels.tobytes()
     assert other.hu.tobytes() != first.hu.tobytes()
-    monkeypatch.setattr(scanner, "SLAB_VOXELS", 60_000)
+    monkeypatch.setattr(scanner, "SLAB_VOXELS", 15_000)
     in_small_slabs = acquire(scene, protocol, 1, renderer=draw)
     assert np.abs(in_small_slabs.hu.astype(int) - first.hu).max() <= 1
     assert (in_small_slabs.labels != first.labels).mean() < 1e-6
