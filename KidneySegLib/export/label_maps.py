@@ -30,7 +30,7 @@ def on_whole_grid(labels: sitk.Image, image: sitk.Image) -> sitk.Image:
     if offset is None:
         raise InputError("The label map does not lie on the grid of the scan. Give a label map made on this scan.")
     above = [n - o - m for n, o, m in zip(image.GetSize(), offset, labels.GetSize(), strict=True)]
-    whole = sitk.ConstantPad(sitk.Cast(labels, sitk.sitkUInt8), offset, above, 0)
+    whole: sitk.Image = sitk.ConstantPad(sitk.Cast(labels, sitk.sitkUInt8), offset, above, 0)
     whole.CopyInformation(image)
     return whole
 

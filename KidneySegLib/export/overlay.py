@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from KidneySegLib.export.planes import Plane, choose_planes, sample_hu, sample_labels, windowed
 from KidneySegLib.labels import LABEL_BY_ID, LABELS
+from KidneySegLib.postprocessing.grid import bounding_box
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -22,7 +23,7 @@ WIDTH_PX = 1680
 MAX_PIXELS_PER_MM = 2.6
 #: Labels are painted this much finer and then averaged, so that outlines have smooth edges.
 FINER = 2
-FILL = 0.28
+FILL = 0.32
 BACKGROUND = (13, 16, 20)
 PANEL = (0, 0, 0)
 TEXT = (232, 236, 241)
@@ -110,7 +111,8 @@ def painted(hu: NDArray[np.float32], ids: NDArray[np.uint8]) -> NDArray[np.uint8
         colours[label.id] = label.colour
     edge = _edges(ids)
     opacity = np.where(edge, 1.0, FILL).astype(np.float32) * (ids > 0)
-    tint = colours[ids] * opacity[:, :, None]
+    tint = colours[ids]
+    tint *= opacity[:, :, None]
     blocks = (rows, FINER, columns, FINER)
     tint = tint.reshape(*blocks, 3).mean(axis=(1, 3))
     covered = opacity.reshape(blocks).mean(axis=(1, 3))[:, :, None]
@@ -145,10 +147,7 @@ def _draw_panel(
 
     hu = sample_hu(plane, image, scale)
     rows, columns = hu.shape
-    fine = sample_labels(plane, labels, scale * FINER)
-    ids = np.zeros((rows * FINER, columns * FINER), dtype=np.uint8)
-    part = fine[: rows * FINER, : columns * FINER]
-    ids[: part.shape[0], : part.shape[1]] = part
+    ids = sample_labels(plane, labels, scale, FINER)
     x0, y0 = corner
     pen.draw.rectangle((x0, y0, x0 + cell[0] - 1, y0 + cell[1] - 1), fill=PANEL)
     x = x0 + (cell[0] - columns) // 2
@@ -209,10 +208,10 @@ def _draw_legend(pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], widt
 def _present(labels: sitk.Image) -> list[int]:
     import SimpleITK as sitk
 
-    counts = np.zeros(256, dtype=np.int64)
-    for plane in sitk.GetArrayViewFromImage(labels):
-        counts += np.bincount(plane.ravel(), minlength=256)
-    return [label.id for label in LABELS if counts[label.id]]
+    values = sitk.GetArrayViewFromImage(labels)
+    box = bounding_box(values)
+    present = set() if box is None else {int(v) for plane in values[box] for v in np.unique(plane)}
+    return [label.id for label in LABELS if label.id in present]
 
 
 def _shortened(pen: _Pen, text: str, size: int, room: float) -> str:

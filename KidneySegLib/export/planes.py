@@ -42,17 +42,19 @@ class Plane:
     size_mm: tuple[float, float]
     letters: str
 
-    def points(self, pixels_per_mm: float) -> tuple[Points, tuple[int, int]]:
-        """World positions (n, 3) of all pixels row by row, and the picture's shape (rows, columns)."""
+    def shape(self, pixels_per_mm: float) -> tuple[int, int]:
+        """Rows and columns of the picture."""
         columns, rows = (max(1, round(mm * pixels_per_mm)) for mm in self.size_mm)
-        u = (np.arange(columns) + 0.5) / pixels_per_mm - columns / pixels_per_mm / 2
-        v = (np.arange(rows) + 0.5) / pixels_per_mm - rows / pixels_per_mm / 2
-        points = (
-            np.array(self.centre_mm)
-            + v[:, None, None] * np.array(self.down, dtype=np.float64)
-            + u[None, :, None] * np.array(self.across, dtype=np.float64)
-        )
-        return points.reshape(-1, 3), (rows, columns)
+        return rows, columns
+
+    def points(self, rows: NDArray[Any], columns: NDArray[Any], pixels_per_mm: float) -> Points:
+        """World positions (n, 3) of the middles of pixels; fractions are allowed."""
+        height, width = self.shape(pixels_per_mm)
+        u = (columns + 0.5 - width / 2) / pixels_per_mm
+        v = (rows + 0.5 - height / 2) / pixels_per_mm
+        across, down = np.array(self.across, dtype=np.float64), np.array(self.down, dtype=np.float64)
+        world: Points = np.array(self.centre_mm) + u[:, None] * across + v[:, None] * down
+        return world
 
 
 def choose_planes(labels: sitk.Image, image: sitk.Image) -> list[Plane]:
@@ -101,40 +103,58 @@ def sample_hu(plane: Plane, image: sitk.Image, pixels_per_mm: float) -> NDArray[
     """HU of a plane (rows, columns), linear between voxels; air outside the scan."""
     import SimpleITK as sitk
 
-    points, shape = plane.points(pixels_per_mm)
-    index = VoxelGrid.of(image).index(points)
+    shape = plane.shape(pixels_per_mm)
+    rows, columns = (axis.ravel() for axis in np.indices(shape))
+    index = VoxelGrid.of(image).index(plane.points(rows, columns, pixels_per_mm))
     return _interpolate(sitk.GetArrayViewFromImage(image), index, AIR_HU).reshape(shape)
 
 
-def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float) -> NDArray[np.uint8]:
-    """Ids of a plane (rows, columns): at each pixel the label with the largest share of the voxels around it."""
+def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float, finer: int) -> NDArray[np.uint8]:
+    """Ids of a plane, `finer` times finer than its pixels: (rows * finer, columns * finer).
+
+    At each place the label with the largest share of the voxels around it, so that edges do not run in steps.
+    """
     import SimpleITK as sitk
 
-    points, shape = plane.points(pixels_per_mm)
-    values = sitk.GetArrayViewFromImage(labels)
-    out = np.zeros(len(points), dtype=np.uint8)
-    tight = bounding_box(values)
+    rows, columns = plane.shape(pixels_per_mm)
+    out = np.zeros((rows * finer, columns * finer), dtype=np.uint8)
+    whole = sitk.GetArrayViewFromImage(labels)
+    tight = bounding_box(whole)
     if tight is None:
-        return out.reshape(shape)
-    box = padded(tight, 1, values.shape)
-    values = values[box]
-    index = VoxelGrid.of(labels).index(points) - [side.start for side in box]
-    inside = ((index > -1) & (index < np.array(values.shape))).all(axis=1)
-    nearby = index[inside]
-    best = np.full(len(nearby), 0.0, dtype=np.float32)
-    free = np.ones(len(nearby), dtype=np.float32)
-    found = np.zeros(len(nearby), dtype=np.uint8)
+        return out
+    box = padded(tight, 1, whole.shape)
+    values, start, grid = whole[box], [side.start for side in box], VoxelGrid.of(labels)
+    # Only near the kidneys is there anything to paint; a look at nearest voxels says where that is.
+    r, c = (axis.ravel() for axis in np.indices((rows, columns)))
+    nearest = np.rint(grid.index(plane.points(r, c, pixels_per_mm)) - start).astype(np.int64)
+    inside = ((nearest >= 0) & (nearest < np.array(values.shape))).all(axis=1)
+    touched = np.zeros((rows, columns), dtype=np.bool_)
+    touched[r[inside], c[inside]] = values[tuple(nearest[inside].T)] > 0
+    reach = 1 + int(np.ceil(pixels_per_mm * max(grid.spacing_mm)))
+    r, c = np.nonzero(np.kron(_widened(touched, reach), np.ones((finer, finer), dtype=np.bool_)))
+    middle = (finer - 1) / 2 / finer
+    index = grid.index(plane.points(r / finer - middle, c / finer - middle, pixels_per_mm)) - start
+    best = np.zeros(len(r), dtype=np.float32)
+    free = np.ones(len(r), dtype=np.float32)
+    found = np.zeros(len(r), dtype=np.uint8)
     for label in LABELS:
         mask = values == label.id
         if not mask.any():
             continue
-        share = _interpolate(mask.astype(np.float32), nearby, 0.0)
+        share = _interpolate(mask.astype(np.float32), index, 0.0)
         free -= share
         better = share > best
         best[better], found[better] = share[better], label.id
     found[free > 0.5] = 0
-    out[inside] = found
-    return out.reshape(shape)
+    out[r, c] = found
+    return out
+
+
+def _widened(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    wide: NDArray[np.bool_] = ndimage.maximum_filter(mask, 2 * reach + 1)
+    return wide
 
 
 def windowed(hu: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ h1 { font-size: 24px; margin: 0; white-space: nowrap; }
 .case { margin: 0; font-size: 18px; color: var(--quiet); overflow-wrap: anywhere; }
 h2 { font-size: 13px; text-transform: uppercase; letter-spacing: .06em; color: var(--quiet); margin: 14px 0 4px; }
 .cards { display: flex; gap: 10px; margin: 14px 0 0; }
-.card { flex: 1; border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 6px; padding: 6px 12px; }
+.card { flex: 1; border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 6px;
+  padding: 6px 12px; }
 .card.side { border-top-color: #d55e00; }
 .card span { display: block; color: var(--quiet); font-size: 12px; }
 .card b { font-size: 24px; } .card i { font-style: normal; color: var(--quiet); margin-left: 4px; }
@@ -40,8 +41,10 @@ footer { margin-top: 14px; padding-top: 6px; border-top: 1px solid var(--line); 
   body { padding: 0; max-width: none; font-size: 10.5px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   h1 { font-size: 18px; } .case { font-size: 14px; } .card b { font-size: 17px; } .card { padding: 2px 8px; }
   .cards { margin-top: 8px; } .flags { margin-top: 6px; } .flags li { padding: 1px 8px; margin: 2px 0; }
-  figure { margin: 6px 0; text-align: center; } figure img { width: auto; max-width: 100%; max-height: 125mm; margin: 0 auto; }
-  th, td { padding: 1px 5px; } .fine-print { font-size: 9px; } .note { font-size: 9.5px; } h2 { margin-top: 8px; font-size: 10px; }
-  footer { font-size: 9px; margin-top: 6px; } section, table, figure { break-inside: avoid; }
+  figure { margin: 6px 0; text-align: center; }
+  figure img { width: auto; max-width: 100%; max-height: 118mm; margin: 0 auto; }
+  th, td { padding: 1px 5px; } .fine-print { font-size: 9px; line-height: 1.25; }
+  .note { font-size: 9.5px; } h2 { margin-top: 8px; font-size: 10px; }
+  footer { font-size: 9px; margin-top: 6px; } figure, tr, dl { break-inside: avoid; }
 }
 """

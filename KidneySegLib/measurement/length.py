@@ -46,6 +46,7 @@ def _hull(points: Points) -> Points:
     if len(points) < 5:
         return points
     try:
-        return points[ConvexHull(points).vertices]
+        corners: Points = points[ConvexHull(points).vertices]
     except QhullError:
         return points
+    return corners

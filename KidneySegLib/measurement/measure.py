@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 BOTH = "both"
-#: What every model finds. Cysts and masses are measured (0 mL included) only where the model knows them or they are there.
+#: What every model finds. Cysts and masses count as measured (0 mL too) only where the model knows them or they are
+#: there.
 DEFAULT_STRUCTURES = (Structure.CORTEX, Structure.MEDULLA)
 
 
@@ -81,6 +82,7 @@ def measure(
 
     progress = progress or Progress()
     progress.report("measure", 0.0)
+    known = _as_pairs(flags)
     whole, grid = VoxelGrid.of(image), VoxelGrid.of(labels)
     offset = offset_in(grid, whole)
     if offset is None:
@@ -93,11 +95,11 @@ def measure(
         _check_ids(values[box])
         for n, side in enumerate(Side):
             progress.report("measure", n / len(Side))
-            fused = any(item in ((side, "fused_kidneys"), (None, "fused_kidneys"), "fused_kidneys") for item in flags)
+            fused = side is Side.UNSIDED and any(key == "fused_kidneys" for _, key in known)
             kidney = _measure_side(side, values, box, scan, offset, grid, with_length=not fused)
             if kidney is not None:
                 kidneys[side] = kidney
-    known = _as_pairs(flags) + label_flags(labels, image)
+    known += label_flags(labels, image)
     clinical = clinical_measures(patient if isinstance(patient, Patient) else Patient.of(patient))
     table = _make_table(kidneys, known, clinical, set(structures))
     rows = tuple(replace(row, case_id=case_id, model=model, source=source) for row in table)
@@ -197,7 +199,7 @@ def _row(side: str, kidneys: list[_Kidney], flags: list[str], clinical: Clinical
     thickness = [np.concatenate(parts) for parts in zip(*(kidney.thickness for kidney in kidneys), strict=True)]
     sizes = {"m2": clinical.bsa_m2, "m": clinical.height_m, "kg": clinical.weight_kg}
     volumes = {"parenchyma": parenchyma, "cortex": cortex, "medulla": medulla}
-    indexed = {
+    indexed: dict[str, Any] = {
         f"{name}_ml_per_{unit}": volume / size
         for unit, size in sizes.items()
         for name, volume in volumes.items()

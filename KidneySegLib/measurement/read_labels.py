@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.labels import LABELS, STRUCTURE_OF_TRAINING_LABEL, Side, Structure, label_id
@@ -105,7 +106,7 @@ def _axes_agree(a: VoxelGrid, b: VoxelGrid) -> float:
     return float(cosines.min())
 
 
-def _check_values(present: np.ndarray, ids: dict[int, int], scheme: str, name: str) -> None:  # type: ignore[type-arg]
+def _check_values(present: NDArray[Any], ids: dict[int, int], scheme: str, name: str) -> None:
     wrong = [float(value) for value in present if value != 0 and (value != np.rint(value) or int(value) not in ids)]
     if not wrong:
         return

@@ -55,11 +55,15 @@ class VoxelGrid:
 
     def world(self, index_zyx: NDArray[Any]) -> Points:
         """World positions (n, 3) as x, y, z of voxel indices (n, 3) as z, y, x; fractions are allowed."""
-        return np.asarray(index_zyx, dtype=np.float64)[:, ::-1] @ self.linear.T + self.origin_mm
+        world: Points = np.asarray(index_zyx, dtype=np.float64)[:, ::-1] @ self.linear.T + self.origin_mm
+        return world
 
     def index(self, world_xyz: Points) -> Points:
         """Fractional voxel indices (n, 3) as z, y, x of world positions (n, 3) as x, y, z."""
-        return (np.asarray(world_xyz, dtype=np.float64) - self.origin_mm) @ np.linalg.inv(self.linear).T[:, ::-1]
+        index: Points = (np.asarray(world_xyz, dtype=np.float64) - self.origin_mm) @ np.linalg.inv(self.linear).T[
+            :, ::-1
+        ]
+        return index
 
     def corners(self) -> Points:
         """World positions (8, 3) of the centres of the corner voxels."""
@@ -93,7 +97,7 @@ def offset_in(part: VoxelGrid, whole: VoxelGrid) -> tuple[int, int, int] | None:
 
 def bounding_box(mask: NDArray[Any]) -> tuple[slice, slice, slice] | None:
     """Smallest box (z, y, x) around all non-zero voxels, None if there are none. Reads the array about once."""
-    rows = mask.any(axis=2)
+    rows = np.asarray(mask.any(axis=2))
     if not rows.any():
         return None
     box = []

@@ -27,7 +27,7 @@ def tidy(codes: NDArray[np.uint8], voxel_mm3: float) -> NDArray[np.uint8]:
     """
     from scipy import ndimage
 
-    tidied = codes.copy()
+    tidied: NDArray[np.uint8] = codes.copy()
     framed = np.pad(codes == 0, 1, constant_values=True)
     numbers, count = ndimage.label(framed)
     _give_to_neighbours(tidied, numbers[1:-1, 1:-1, 1:-1], count, MAX_HOLE_MM3 / voxel_mm3, skip=int(numbers[0, 0, 0]))
