@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +57,25 @@ def localiser_spec(name: str = "coarse", **changes: Any) -> BundleSpec:
     return spec(name, **values)
 
 
-def pointwise_state(lines: list[tuple[float, float]]) -> dict[str, torch.Tensor]:
-    """Weights of a two-resolution U-Net whose logit c is slope_c * x + offset_c, x the normalised HU.
+def pointwise_state(lines: list[tuple[float, float]], features: Sequence[int] = (2, 2)) -> dict[str, torch.Tensor]:
+    """Weights of a plain U-Net whose logit c is slope_c * x + offset_c, x the normalised HU.
 
     The first stage splits x into its positive and negative part (two channels that a ReLU leaves alone); the decoder
     takes them from the skip connection, and the head puts them together again.
     """
-    network = build_network("UNet3D", {"in_channels": 1, "out_channels": len(lines), "features": [2, 2]})
+    network = build_network("UNet3D", {"in_channels": 1, "out_channels": len(lines), "features": features})
     state = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
     centre = (1, 1, 1)
     state["encoder.0.0.weight"][(0, 0, *centre)] = 1.0
     state["encoder.0.0.weight"][(1, 0, *centre)] = -1.0
     state["encoder.0.2.weight"][(0, 0, *centre)] = 1.0
     state["encoder.0.2.weight"][(1, 1, *centre)] = 1.0
-    # The decoder's input is (up, up, skip, skip).
-    state["decoder.0.0.weight"][(0, 2, *centre)] = 1.0
-    state["decoder.0.0.weight"][(1, 3, *centre)] = 1.0
-    state["decoder.0.2.weight"][(0, 0, *centre)] = 1.0
-    state["decoder.0.2.weight"][(1, 1, *centre)] = 1.0
+    # The last decoder stage's input is what comes up, then the skip connection.
+    last, skip = len(features) - 2, features[0]
+    state[f"decoder.{last}.0.weight"][(0, skip, *centre)] = 1.0
+    state[f"decoder.{last}.0.weight"][(1, skip + 1, *centre)] = 1.0
+    state[f"decoder.{last}.2.weight"][(0, 0, *centre)] = 1.0
+    state[f"decoder.{last}.2.weight"][(1, 1, *centre)] = 1.0
     for channel, (slope, offset) in enumerate(lines):
         state["head.weight"][channel, 0] = slope
         state["head.weight"][channel, 1] = -slope
