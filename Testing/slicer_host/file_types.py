@@ -1,6 +1,7 @@
 """Which reader and writer Slicer takes for a file: the kinds of file that the host can load and save."""
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ FILE_TYPES = (
     FileType("TransformFile", (".h5", ".tfm", ".txt"), "vtkMRMLTransformNode", "vtkMRMLTransformStorageNode"),
     FileType("TextFile", (".txt", ".xml", ".json"), "vtkMRMLTextNode", "vtkMRMLTextStorageNode"),
 )
+HEADER_BYTES = 65536
 SCENE_EXTENSIONS = (".mrb", ".mrml")
 
 
@@ -33,9 +35,20 @@ def by_name(name: str) -> FileType | None:
     return next((kind for kind in FILE_TYPES if kind.name == name), None)
 
 
+def _is_segmentation_nrrd(path: str) -> bool:
+    """Whether a plain .nrrd file holds a segmentation: Slicer's reader looks for segments in the header."""
+    if not path.lower().endswith((".nrrd", ".nhdr")) or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES).split(b"\n\n")[0]
+    return b"Segment0_" in header or b"Segmentation_" in header
+
+
 def by_path(path: str) -> str:
     """Name of the file type that Slicer would propose first for `path`, "NoFile" if none."""
     lowered = path.lower()
+    if _is_segmentation_nrrd(path):
+        return "SegmentationFile"
     if lowered.endswith(SCENE_EXTENSIONS):
         return "SceneFile"
     return next((kind.name for kind in FILE_TYPES if lowered.endswith(kind.extensions)), "NoFile")

@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import vtk  # noqa: E402
 from PySide6 import QtCore, QtWidgets  # noqa: E402
 
 from . import application, extensions, io_manager, layout, modules, slicer_namespace, widgets  # noqa: E402, F401
+from .dialogs import Dialogs  # noqa: E402
 from .mrml_core import MrmlCore  # noqa: E402
 from .standin import build  # noqa: E402
 from .ui_loader import UiLoader  # noqa: E402
@@ -30,6 +34,7 @@ class Host:
 
     errors      exceptions that slots, timers and VTK observers raised; assert it is empty, ``errors.take()`` empties it
     messages    texts that slicer.util's message boxes and delayDisplay would have shown, oldest first
+    dialogs     answers modal dialogs: ``with host.dialogs.answered_by(press("Continue")) as shown:``; unanswered ones are rejected and noted in errors
     folder      temporary folder of this run; ``slicer.app.temporaryPath`` is in it
     """
 
@@ -68,6 +73,7 @@ class Host:
             modules.add_loadable(name, logic)
         self.layout_manager = layout.create(self.core)
         slicer_namespace.install_python_layer(base_python)
+        self.dialogs = Dialogs()
         slicer.util.delayDisplay = self._delay_display
         vtk.vtkObject.GlobalWarningDisplayOn()
         record_unraisable()
@@ -102,6 +108,24 @@ class Host:
         """As when Slicer quits: ``cleanup()`` of the panel, then the panel is deleted."""
         modules.unload(name)
         self.process_events()
+
+    @contextlib.contextmanager
+    def older_slicer(self) -> Iterator[None]:
+        """Slicer 5.10 for the body of a ``with``: its version, and no slicer.packaging."""
+        packaging = sys.modules.pop("slicer.packaging")
+        sys.modules["slicer.packaging"] = None  # type: ignore[assignment]  # makes the import fail
+        del slicer.packaging
+        values = self.app.__dict__["_values"]
+        kept, kept_install = dict(values), slicer.util.pip_install
+        values.update(minorVersion=10, mainApplicationMinorVersion=10)
+        slicer.util.pip_install = packaging.pip_install
+        try:
+            yield
+        finally:
+            sys.modules["slicer.packaging"] = slicer.packaging = packaging
+            values.clear()
+            values.update(kept)
+            slicer.util.pip_install = kept_install
 
     def quit(self) -> None:
         """Emit aboutToQuit() as Slicer does when it closes; the process goes on."""

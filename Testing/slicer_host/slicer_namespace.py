@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import re
 import sys
 import types
 from pathlib import Path
@@ -39,9 +41,28 @@ def hide_leaked_names() -> None:
             delattr(slicer, name)
 
 
+class _QtKitFinder:
+    """Finds Slicer's PythonQt kits, e.g. ``qSlicerSegmentationsModuleWidgetsPythonQt``: each gives all qMRML and qSlicer classes."""
+
+    NAME = re.compile(r"q(Slicer|MRML)\w*PythonQt")
+
+    @classmethod
+    def find_spec(cls, name: str, _path: Any = None, _target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, cls) if cls.NAME.fullmatch(name) else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return _Slicer(spec.name)
+
+    @staticmethod
+    def exec_module(_module: types.ModuleType) -> None:
+        pass
+
+
 def install_ctk() -> None:
     sys.modules["ctk"] = _LazyClasses("ctk")
     slicer.__class__ = _Slicer
+    sys.meta_path.append(_QtKitFinder)  # type: ignore[arg-type]
 
 
 def install_kits() -> None:

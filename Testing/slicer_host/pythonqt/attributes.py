@@ -1,6 +1,7 @@
 """Attribute access on Qt objects as in PythonQt: children by name, dynamic properties, nothing new on C++ objects."""
 from __future__ import annotations
 
+import enum
 import inspect
 import types
 from typing import Any
@@ -57,6 +58,9 @@ def _getattr(self: QtCore.QObject, name: str) -> Any:
         for child in self.children():
             if read_property(child, "objectName") == name:
                 return child
+        value = getattr(type(self), name, None)  # enum values are attributes of instances too
+        if isinstance(value, enum.Enum):
+            return value
         if name.endswith("_") and hasattr(type(self), name[:-1]):
             return getattr(self, name[:-1])
     raise AttributeError(f"{class_name(self)} has no attribute named '{name}'")

@@ -3,7 +3,6 @@
 ``_requests`` lists (function, requirements, other arguments); ``_exit_code`` is what pip "answers" next.
 """
 import subprocess
-import tomllib
 from importlib import metadata
 
 from packaging.markers import default_environment
@@ -28,6 +27,8 @@ def load_requirements(path):
 
 
 def load_pyproject_dependencies(path):
+    import tomllib  # Python 3.11, as Slicer has
+
     with open(path, "rb") as file:
         content = tomllib.load(file)
     if "project" not in content:

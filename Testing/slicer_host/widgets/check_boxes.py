@@ -13,6 +13,10 @@ class CheckBox:
 
 @models("ctkComboBox")
 class ComboBox:
+    def _set_defaultText(self, text):
+        self.__dict__.setdefault("_values", {})["defaultText"] = text
+        self.setPlaceholderText(text)
+
     def _get_currentUserDataAsString(self):
         return str(self.currentData() if callable(self.currentData) else self.currentData)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
 
-from ..standin import models
+from ..standin import build, models
 from .observing import Observations, node_id, scene_events
 
 
@@ -18,7 +18,7 @@ class NodeComboBox:
         self._scene = self._current = self._requested = None
         self._attributes, self._labels, self._ids = [], {}, []
         self._observations = Observations(self)
-        self._combo = QtWidgets.QComboBox(self)
+        self._combo = build("ctkComboBox")(self)
         self._combo.setObjectName("ComboBox")
         self._combo.setSizeAdjustPolicy(QtWidgets.QComboBox.AdjustToMinimumContentsLengthWithIcon)
         self._combo.setMinimumContentsLength(10)

@@ -5,6 +5,7 @@ from PySide6 import QtWidgets
 
 from ..errors import NotModelled
 from ..standin import build, models
+from . import segment_editor_parts as parts
 from .observing import Observations
 
 EFFECTS = ("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices",
@@ -15,7 +16,7 @@ EFFECTS = ("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from se
 class SegmentEditorWidget:
     _defaults = {"undoEnabled": True, "maximumNumberOfUndoStates": 10, "segmentationNodeSelectorVisible": True,
                  "sourceVolumeNodeSelectorVisible": True, "maskingSectionVisible": True, "show3DButtonVisible": True,
-                 "addRemoveSegmentButtonsVisible": True, "effectColumnCount": 2}
+                 "addRemoveSegmentButtonsVisible": True, "switchToSegmentationsButtonVisible": True, "specifyGeometryButtonVisible": True, "effectColumnCount": 2}
 
     def _set_up(self):
         import slicer
@@ -24,39 +25,51 @@ class SegmentEditorWidget:
         self._observations = Observations(self)
         self._history = slicer.vtkSegmentationHistory()
         self._history.SetMaximumNumberOfStates(10)
-        self._order, self._unordered_visible, self._effect_objects = list(EFFECTS), True, {}
+        self._order, self._unordered_visible, self._effect_objects, self._effect_buttons = list(EFFECTS), True, {}, {}
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._segmentation_selector = self._selector("SegmentationNodeComboBox", "vtkMRMLSegmentationNode", self.setSegmentationNode)
-        self._volume_selector = self._selector("SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", self.setSourceVolumeNode)
+        self._segmentation_selector = parts.selector(self, "SegmentationNodeComboBox", "vtkMRMLSegmentationNode", self.setSegmentationNode)
+        self._volume_selector = parts.selector(self, "SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", self.setSourceVolumeNode)
+        self._geometry_button = parts.button(self, QtWidgets.QToolButton, "SpecifyGeometryButton", "…", lambda: None)
+        layout.addLayout(parts.row(self._segmentation_selector))
+        layout.addLayout(parts.row(self._volume_selector, self._geometry_button))
+        self._add_button = parts.button(self, QtWidgets.QPushButton, "AddSegmentButton", "Add", self._add_segment)
+        self._remove_button = parts.button(self, QtWidgets.QPushButton, "RemoveSegmentButton", "Remove", self._remove_segment)
+        self._show_3d_button = build("qMRMLSegmentationShow3DButton")(self)
+        self._show_3d_button.setObjectName("Show3DButton")
+        self._switch_button = parts.button(self, QtWidgets.QToolButton, "SwitchToSegmentationsButton", "→", lambda: None)
+        layout.addLayout(parts.row(self._add_button, self._remove_button, self._show_3d_button, self._switch_button))
         self._table = build("qMRMLSegmentsTableView")(self)
         self._table.setObjectName("SegmentsTableView")
         self._table.setMinimumHeight(120)
-        self._table.selectionMode = 1
+        self._table.selectionMode = QtWidgets.QAbstractItemView.SingleSelection.value
         self._table.selectionChanged.connect(self._selected)
-        self._effects_box = QtWidgets.QGroupBox("Effects", self)
-        self._effects_box.setObjectName("EffectsGroupBox")
-        QtWidgets.QGridLayout(self._effects_box).setSpacing(4)
-        undo_row = QtWidgets.QHBoxLayout()
-        for text, name, method in (("Undo", "UndoButton", "undo"), ("Redo", "RedoButton", "redo")):
-            button = QtWidgets.QToolButton(self)
-            button.setText(text)
-            button.setObjectName(name)
-            button.clicked.connect(getattr(self, method))
-            undo_row.addWidget(button)
-        undo_row.addStretch()
-        for widget in (self._segmentation_selector, self._volume_selector, self._table, self._effects_box):
+        layout.addWidget(self._table)
+        self._effects_box = parts.frame(self, "EffectsGroupBox")
+        QtWidgets.QGridLayout(self._effects_box).setContentsMargins(0, 0, 0, 0)
+        undo_box = parts.frame(self, "UndoRedoGroupBox")
+        undo_layout = QtWidgets.QHBoxLayout(undo_box)
+        undo_layout.setContentsMargins(0, 0, 0, 0)
+        undo_layout.addWidget(parts.button(undo_box, QtWidgets.QToolButton, "UndoButton", "Undo", self.undo))
+        undo_layout.addWidget(parts.button(undo_box, QtWidgets.QToolButton, "RedoButton", "Redo", self.redo))
+        undo_layout.addStretch()
+        self._masking = parts.MaskingBox(self)
+        for widget in (self._effects_box, undo_box, parts.options_box(self), self._masking.box):
             layout.addWidget(widget)
-        layout.addLayout(undo_row)
         self.updateEffectList()
+        self.updateWidgetFromMRML()
 
-    def _selector(self, name, kind, chosen):
-        selector = build("qMRMLNodeComboBox")(self)
-        selector.setObjectName(name)
-        selector.nodeTypes = [kind]
-        selector.noneEnabled = True
-        selector.currentNodeChanged[object].connect(chosen)
-        return selector
+    def _add_segment(self):
+        import slicer
+
+        segmentation = self.segmentationNode().GetSegmentation()
+        identifier = segmentation.AddEmptySegment()
+        if segmentation.GetSegment(identifier).GetName() == identifier:
+            segmentation.GetSegment(identifier).SetName(slicer.mrmlScene.GenerateUniqueName("Segment"))
+        self.setCurrentSegmentID(identifier)
+
+    def _remove_segment(self):
+        self.segmentationNode().GetSegmentation().RemoveSegment(self.currentSegmentID())
 
     def setMRMLScene(self, scene):
         if scene is self._scene:
@@ -88,6 +101,10 @@ class SegmentEditorWidget:
         self._table.setSegmentationNode(segmentation_node)
         if self.currentSegmentID():
             self._table.setSelectedSegmentIDs([self.currentSegmentID()])
+        self._show_3d_button.setSegmentationNode(segmentation_node)
+        for button in (self._add_button, self._remove_button):
+            button.setEnabled(segmentation is not None and not self.readOnly)
+        self._masking.show()
         active = self._node.GetActiveEffectName() if self._node is not None else ""
         for name, button in self._effect_buttons.items():
             button.setChecked(name == active)
@@ -162,7 +179,7 @@ class SegmentEditorWidget:
 
     def updateEffectList(self):
         layout = self._effects_box.layout()
-        for button in getattr(self, "_effect_buttons", {}).values():
+        for button in self._effect_buttons.values():
             button.deleteLater()
         names = self._visible_effects()
         self._effect_buttons = {}
@@ -224,6 +241,31 @@ class SegmentEditorWidget:
 
     def _set_sourceVolumeNodeSelectorVisible(self, shown):
         self._part_shown("sourceVolumeNodeSelectorVisible", self._volume_selector, shown)
+
+    def _set_maskingSectionVisible(self, shown):
+        self._part_shown("maskingSectionVisible", self._masking.box, shown)
+
+    def _set_show3DButtonVisible(self, shown):
+        self._part_shown("show3DButtonVisible", self._show_3d_button, shown)
+
+    def _set_switchToSegmentationsButtonVisible(self, shown):
+        self._part_shown("switchToSegmentationsButtonVisible", self._switch_button, shown)
+
+    def _set_specifyGeometryButtonVisible(self, shown):
+        self._part_shown("specifyGeometryButtonVisible", self._geometry_button, shown)
+
+    def _set_addRemoveSegmentButtonsVisible(self, shown):
+        self._part_shown("addRemoveSegmentButtonsVisible", self._add_button, shown)
+        self._remove_button.setVisible(shown)
+
+    def _set_readOnly(self, read_only):
+        self.__dict__.setdefault("_values", {})["readOnly"] = read_only
+        self._table.readOnly = read_only
+        self.updateWidgetFromMRML()
+
+    def _set_effectColumnCount(self, count):
+        self.__dict__.setdefault("_values", {})["effectColumnCount"] = count
+        self.updateEffectList()
 
     def _set_maximumNumberOfUndoStates(self, count):
         self.__dict__.setdefault("_values", {})["maximumNumberOfUndoStates"] = count

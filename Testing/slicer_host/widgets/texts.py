@@ -39,6 +39,6 @@ class FittedTextBrowser:
         return self._html
 
     def sizeHint(self):
-        document = QtWidgets.QTextBrowser.document(self)
+        document = QtWidgets.QTextBrowser.document(self).clone()  # changing the shown one would ask for the hint again
         document.setTextWidth(max(100, self.viewport().width))
         return QtCore.QSize(100, int(document.size().height()) + 8)

@@ -1,7 +1,7 @@
 """Which widget shows which type, and how: the pairs that Slicer's connectGui knows."""
 import enum
 
-from .annotations import Choice, Decimals, Maximum, Minimum, SingleStep, WithinRange, findFirstAnnotation, splitAnnotations
+from .annotations import Choice, Decimals, Maximum, Minimum, SingleStep, WithinRange, findFirstAnnotation, splitAnnotations, unannotatedType
 from .values import PATHS, isNodeClass
 
 INT32 = (-(2**31), 2**31 - 1)
@@ -31,20 +31,27 @@ def _property(widget, signal, name, toPython=lambda v: v, toWidget=lambda v: v):
 
 
 def _number(widget, kind, annotations):
+    name = widget.className()
     within, low, high = (findFirstAnnotation(annotations, a) for a in (WithinRange, Minimum, Maximum))
     if within is not None:
         low, high = Minimum(within.minimum), Maximum(within.maximum)
-    if widget.className() in ("QSlider", "ctkDoubleSlider", "ctkSliderWidget", "qMRMLSliderWidget") and (low is None or high is None):
-        raise RuntimeError(f"Cannot have a connection to {widget.className()} where the {kind.__name__} type is unbounded.")
+    if name in ("QSlider", "ctkSliderWidget", "qMRMLSliderWidget") and (low is None or high is None):
+        raise RuntimeError(f"Cannot have a connection to {name} where the {kind.__name__} type is unbounded.")
+    whole = name in ("QSlider", "QSpinBox")
     decimals, step = findFirstAnnotation(annotations, Decimals), findFirstAnnotation(annotations, SingleStep)
-    if decimals is not None:
-        widget.decimals = decimals.value
+    if not whole and name != "ctkDoubleSlider" and (kind is int or decimals is not None):
+        widget.decimals = 0 if kind is int else decimals.value
     if step is not None:
         widget.singleStep = step.value
-    widget.minimum = low.minimum if low is not None else INT32[0]
-    widget.maximum = high.maximum if high is not None else INT32[1]
-    signal = "valueChanged(int)" if widget.className() in ("QSlider", "QSpinBox") else "valueChanged(double)"
-    return _property(widget, signal, "value", kind)
+    unlimited = INT32 if whole else (float("-inf"), float("inf"))
+    widget.minimum = low.minimum if low is not None else unlimited[0]
+    widget.maximum = high.maximum if high is not None else unlimited[1]
+    return _property(widget, "valueChanged(int)" if whole else "valueChanged(double)", "value", kind)
+
+
+def _nodeClasses(kind):
+    kinds = [unannotatedType(k) for k in getattr(kind, "__args__", (kind,)) if k is not type(None)]
+    return kinds if kinds and all(isNodeClass(k) for k in kinds) else []
 
 
 def _choices(widget, values, labels):
@@ -89,6 +96,7 @@ def createGuiConnector(widget, datatype):
         return _property(widget, "currentPathChanged(QString)", "currentPath", kind, str)
     if kind in (*PATHS, str) and name == "ctkDirectoryButton":
         return _property(widget, "directoryChanged(QString)", "directory", kind, str)
-    if name == "qMRMLNodeComboBox" and (isNodeClass(kind) or getattr(kind, "__args__", None)):
+    if name == "qMRMLNodeComboBox" and _nodeClasses(kind):
+        widget.nodeTypes = [nodeClass().GetClassName() for nodeClass in _nodeClasses(kind)]
         return GuiConnector(widget, "currentNodeChanged(vtkMRMLNode*)", widget.currentNode, widget.setCurrentNode)
     raise RuntimeError(f"Unable to create GUI connector from datatype '{datatype}' to widget type '{name}'.")
