@@ -131,6 +131,7 @@ def _silence_gdcm() -> None:
 
 def _to_hu(stored: NDArray[Any], one: SliceHeader, target: NDArray[Any]) -> bool:
     """Write HU into ``target``; False if its type cannot hold them."""
+    hu: NDArray[Any]
     if target.dtype == np.int16:
         hu = stored.astype(np.int32) * int(one.slope) + int(one.intercept)
     else:

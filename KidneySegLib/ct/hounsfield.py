@@ -22,6 +22,9 @@ TISSUE_ABOVE_HU = 20
 HIGHEST_HU = 32767
 #: Ends of the ordinary 12-bit range; a maximum here is no sign of clipping.
 TWELVE_BIT_MAX_HU = 3000
+#: Fat, muscle and organs, enhanced or not, lie between these, and are at least this share of a scan of a body.
+SOFT_TISSUE_HU = (-200, 300)
+MIN_SOFT_TISSUE_SHARE = 0.02
 #: Share of voxels inside the body's HU range that a scan must have.
 MIN_SHARE = 0.001
 #: As many voxels of one end value are a clipped range, not chance.
@@ -29,7 +32,7 @@ MIN_CLIPPED_VOXELS = 100
 _OFFSET = 32768
 
 
-def count_hu(image: sitk.Image) -> NDArray[np.int64]:
+def count_hu(image: sitk.Image, name: str) -> NDArray[np.int64]:
     """Histogram of an image: element ``i`` counts voxels of ``i - 32768`` HU (rounded, ends collect the rest).
 
     Works slice by slice, so no second volume is made.
@@ -44,10 +47,18 @@ def count_hu(image: sitk.Image) -> NDArray[np.int64]:
         values = plane
         if np.issubdtype(values.dtype, np.floating):
             if not np.isfinite(values).all():
-                raise InputError("voxels without a number (NaN or infinite)")
+                raise InputError(no_number(name))
             values = np.rint(np.clip(values, -_OFFSET, _OFFSET - 1))
         counts += np.bincount((values.astype(np.int32) + _OFFSET).ravel(), minlength=65536)
     return counts
+
+
+def no_number(name: str) -> str:
+    """The message about voxels that are NaN or infinite."""
+    return (
+        f"{name} has voxels without a number (NaN or infinite), so it cannot be measured. "
+        "Replace them with -1024 (air), or export the CT again."
+    )
 
 
 def check_hu(image: sitk.Image, name: str) -> tuple[str, ...]:
@@ -68,12 +79,7 @@ def check_hu(image: sitk.Image, name: str) -> tuple[str, ...]:
             f"{name} has 8-bit pixels, so it is a picture and holds no Hounsfield units (HU). "
             "Export the CT again as DICOM, or as NIfTI with HU."
         )
-    try:
-        counts = count_hu(image)
-    except InputError as error:
-        raise InputError(
-            f"{name} has {error}, so it cannot be measured. Replace them with -1024 (air), or export the CT again."
-        ) from error
+    counts = count_hu(image, name)
     total = int(counts.sum())
     present = np.flatnonzero(counts) - _OFFSET
     low, high = int(present[0]), int(present[-1])
@@ -90,8 +96,15 @@ def check_hu(image: sitk.Image, name: str) -> tuple[str, ...]:
     fat = int(counts[LOWEST_HU + _OFFSET : FAT_BELOW_HU + _OFFSET].sum())
     above = int(counts[TISSUE_ABOVE_HU + _OFFSET :].sum())
     outside = int(counts[0]) + int(counts[-1])
+    soft = int(counts[SOFT_TISSUE_HU[0] + _OFFSET : SOFT_TISSUE_HU[1] + _OFFSET].sum())
     few = MIN_SHARE * total
-    if fat < few or above < few or in_body < 0.5 * int(tissue.sum()) or (high >= HIGHEST_HU and outside > few):
+    if (
+        soft < MIN_SOFT_TISSUE_SHARE * int(tissue.sum())
+        or fat < few
+        or above < few
+        or in_body < 0.5 * int(tissue.sum())
+        or (high >= HIGHEST_HU and outside > few)
+    ):
         raise InputError(
             f"The values of {name} (range {low} to {high}) cannot be Hounsfield units: a CT of a body has air or fat "
             f"below {FAT_BELOW_HU} and tissue above {TISSUE_ABOVE_HU} HU. {again}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from KidneySegLib.ct.geometry import check_grid
+from KidneySegLib.ct.hounsfield import no_number
 from KidneySegLib.ct.quiet import quiet_stderr
 from KidneySegLib.errors import InputError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _DIRECTION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 0.01
 _BLOCK_BYTES = 1 << 20
+#: NIfTI datatype codes of floating point voxels.
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
 
 def read_image_file(path: Path, name: str) -> sitk.Image:
@@ -100,7 +103,7 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
             f"{name} does not say how it lies in the patient (its sform and qform codes are 0), so right and left "
             "cannot be told. Convert the scan from DICOM again."
         )
-    pixdim_mm = [float(header[f"pixdim[{axis}]"]) for axis in (1, 2, 3)]
+    pixdim_mm = _stored_pixdim(next(_unpacked(path, name)))
     if not all(np.isfinite(mm) and mm > 0 for mm in pixdim_mm):
         raise InputError(
             f"{name} has a voxel size of {' x '.join(f'{mm:g}' for mm in pixdim_mm)} mm, which cannot be right. "
@@ -109,12 +112,28 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
     if int(header["sform_code"]) > 0:
         _check_sform(reader, header, name)
     voxels = int(np.prod([max(int(header[f"dim[{axis}]"]), 1) for axis in range(1, int(header["dim[0]"]) + 1)]))
-    expected = int(float(header["vox_offset"])) + voxels * int(header["bitpix"]) // 8
-    length = _gzip_length(path, name) if _is_gzip(path) else path.stat().st_size
+    start = int(float(header["vox_offset"]))
+    expected = start + voxels * int(header["bitpix"]) // 8
+    floats = _NIFTI_FLOATS.get(int(header["datatype"]))
+    as_it_is = floats is None and not _is_gzip(path)
+    length = path.stat().st_size if as_it_is else _read_through(path, name, start, floats)
     if length < expected:
         raise InputError(
             f"{name} is incomplete: {length} of {expected} bytes are there. Copy, download or export it again."
         )
+
+
+def _byte_order(head: bytes) -> str:
+    """``<`` or ``>``, from the first field of a NIfTI-1 (348) or NIfTI-2 (540) header, its size."""
+    return "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
+
+
+def _stored_pixdim(head: bytes) -> list[float]:
+    """Voxel size (x, y, z) as the header has it; ITK tells 1 where it is 0 or no number."""
+    order = _byte_order(head)
+    version_2 = np.frombuffer(head[:4], f"{order}i4")[0] == 540
+    values = np.frombuffer(head[112:136], f"{order}f8") if version_2 else np.frombuffer(head[80:92], f"{order}f4")
+    return [float(value) for value in values]
 
 
 def _check_sform(reader: sitk.ImageFileReader, header: dict[str, str], name: str) -> None:
@@ -139,25 +158,49 @@ def _is_gzip(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _gzip_length(path: Path, name: str) -> int:
-    """Unpacked bytes of a gzip file, all of it read and its checksums verified (ITK's reader does neither)."""
+def _read_through(path: Path, name: str, start: int, floats: str | None) -> int:
+    """Unpacked length of a NIfTI file, its checksums and floating point voxels verified.
+
+    ITK's NIfTI reader does neither: it fills up what is missing, and replaces NaN with 0.
+    """
     length = 0
+    rest = b""
+    dtype = np.dtype(floats) if floats else None
+    for block in _unpacked(path, name):
+        if dtype is not None:
+            if length == 0:
+                dtype = dtype.newbyteorder("<" if _byte_order(block) == "<" else ">")
+            voxels = rest + block[max(start - length, 0) :]
+            whole = len(voxels) - len(voxels) % dtype.itemsize
+            rest = voxels[whole:]
+            if not np.isfinite(np.frombuffer(voxels[:whole], dtype)).all():
+                raise InputError(no_number(name))
+        length += len(block)
+    return length
+
+
+def _unpacked(path: Path, name: str) -> Iterator[bytes]:
+    """The bytes of a file in portions, unpacked if it is gzip.
+
+    Raises:
+        InputError: compressed data is damaged or ends early.
+    """
+    packed = _is_gzip(path)
     unpacker = zlib.decompressobj(wbits=31)
     with path.open("rb") as stream:
         try:
             while block := stream.read(_BLOCK_BYTES):
-                while block:
-                    length += len(unpacker.decompress(block))
-                    block = unpacker.unused_data
-                    if unpacker.eof and block.lstrip(b"\0"):
+                while packed and block:
+                    yield unpacker.decompress(block)
+                    block = unpacker.unused_data.lstrip(b"\0")
+                    if unpacker.eof and block:
                         unpacker = zlib.decompressobj(wbits=31)  # a file may be several gzip members in a row
-                    elif unpacker.eof:
-                        break
+                if not packed:
+                    yield block
         except zlib.error as error:
             raise InputError(f"{name} is damaged ({error}). Copy, download or export it again.") from error
-    if not unpacker.eof:
+    if packed and not unpacker.eof:
         raise InputError(f"{name} is incomplete: its compressed data ends early. Copy, download or export it again.")
-    return length
 
 
 @contextmanager

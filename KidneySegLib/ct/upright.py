@@ -57,7 +57,7 @@ def upright(image: sitk.Image, name: str) -> sitk.Image:
     until they are perpendicular to it. Linear interpolation; outside is air.
 
     Args:
-        image: grid whose first two axes are at right angles to each other; the third may lean.
+        image: grid whose third axis leans against the plane of the first two.
         name: for the message.
 
     Raises:

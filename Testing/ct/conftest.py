@@ -7,23 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from dicom_series import world_hu
+from known_scans import world_points
 
-
-def world_points(image: sitk.Image) -> np.ndarray:
-    """World LPS of every voxel, (z, y, x, 3)."""
-    z, y, x = np.indices(image.GetSize()[::-1])
-    matrix = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    return np.stack([x, y, z], axis=-1) @ matrix.T + np.array(image.GetOrigin())
-
-
-def hu_error(image: sitk.Image) -> np.ndarray:
-    """Difference to `world_hu` at every voxel, (z, y, x)."""
-    return sitk.GetArrayFromImage(image).astype(np.float64) - world_hu(world_points(image))
+# No test may fail because the machine is busy.
+settings.register_profile("ct", deadline=None, max_examples=40)
+settings.load_profile("ct")
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
-from conftest import hu_error
+import SimpleITK as sitk
 from dicom_series import ROOT, SeriesSpec, edit, write_enhanced, write_series, zip_folder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from known_scans import hu_error
 from pydicom import dcmread
 from pydicom.uid import (
     ExplicitVRLittleEndian,
