@@ -342,6 +342,9 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
     def verifyModel(self, name, done, failed):
         self.engine.request("verify_model", done=done, failed=failed, model=name)
 
+    def removeModel(self, name, done, failed):
+        self.engine.request("remove_model", done=done, failed=failed, model=name)
+
     def voxelMl(self, resultNode, ijkToRas):
         """Millilitres of one voxel of a result, its parent transform included where that is linear."""
         import numpy as np

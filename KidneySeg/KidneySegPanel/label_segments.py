@@ -42,22 +42,43 @@ def writeLabels(segmentation, labels, index, ijkToRas, names=None):
     :param ijkToRas: vtkMatrix4x4 of the grid.
     :param names: translated names by label key.
     """
-    layer = orientedImage(labels, index, ijkToRas)
     existing = ourSegments(segmentation)
+    image = _ownLayer(segmentation, existing) or slicer.vtkOrientedImageData()
+    for label, segmentId in existing.items():
+        segment = segmentation.GetSegment(segmentId)
+        segment.SetLabelValue(label.id)
+        if segment.GetRepresentation(binaryLabelmapName()) is not image:
+            segment.AddRepresentation(binaryLabelmapName(), image)
+    # Into the image that the segmentation observes: that is what makes views and surfaces follow.
+    image.DeepCopy(orientedImage(labels, index, ijkToRas))
+    wanted = wantedLabels(labels)
     for label in LABELS:
-        if label not in existing and label in wantedLabels(labels):
-            segment = slicer.vtkSegment()
-            segment.SetName((names or {}).get(label.key, label.name))
-            segment.SetColor(*[channel / 255 for channel in label.colour])
-            segment.SetTag(LABEL_TAG, label.key)
-            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(label))
-            segment.SetLabelValue(label.id)
-            segment.AddRepresentation(binaryLabelmapName(), layer)
-            segmentation.AddSegment(segment, label.key)
-        elif label in existing:
-            segment = segmentation.GetSegment(existing[label])
-            segment.SetLabelValue(label.id)
-            segment.AddRepresentation(binaryLabelmapName(), layer)
+        if label in existing or label not in wanted:
+            continue
+        segment = slicer.vtkSegment()
+        segment.SetName((names or {}).get(label.key, label.name))
+        segment.SetColor(*[channel / 255 for channel in label.colour])
+        segment.SetTag(LABEL_TAG, label.key)
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminologyEntry(label))
+        segment.SetLabelValue(label.id)
+        segment.AddRepresentation(binaryLabelmapName(), image)
+        segmentation.AddSegment(segment, label.key)
+
+
+def _ownLayer(segmentation, existing):
+    """An image that holds our segments and nobody else's; None if there is none."""
+    ours = set(existing.values())
+    for segmentId in existing.values():
+        image = segmentation.GetSegment(segmentId).GetRepresentation(binaryLabelmapName())
+        if image is None:
+            continue
+        for number in range(segmentation.GetNumberOfSegments()):
+            otherId = segmentation.GetNthSegmentID(number)
+            other = segmentation.GetSegment(otherId)
+            if otherId not in ours and other.GetRepresentation(binaryLabelmapName()) is image:
+                segmentation.SeparateSegmentLabelmap(otherId)
+        return image
+    return None
 
 
 def wantedLabels(labels):

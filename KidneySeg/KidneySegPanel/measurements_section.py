@@ -8,9 +8,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from KidneySegPanel import result_node
+from KidneySegPanel.case_request import patientFields
 from KidneySegPanel.dicom_facts import dicomFacts
 from KidneySegPanel.input_checks import escape
-from KidneySegPanel.measurement_table import caseFlags, clipboardText, csvText, readTable, showTable, tableOf
+from KidneySegPanel.measurement_table import caseFlags, clipboardText, csvText, readTable, showTable
 from KidneySegPanel.section import Section
 from KidneySegPanel.segmentation_run import sentences
 
@@ -19,13 +20,19 @@ _MARKS = {"critical": ("✘", "#e05050"), "warning": ("!", "#d08a00"), "info": (
 
 
 class MeasurementsSection(Section):
-    """Attributes: reportFile: HTML report of the table that is shown, None until it is asked for."""
+    """
+    Attributes:
+        reportFile: HTML report of the table that is shown, None until it is asked for.
+        stale: whether labels or patient data changed since the table was measured.
+    """
 
     def __init__(self, panel):
         super().__init__(panel)
         self.reportFile = None
         self._request = None
         self._shownTable = None
+        self._measuredWith = None
+        self._edited = False
         for text, value in ((_("not given"), ""), (_("female"), "f"), (_("male"), "m")):
             self.ui.sexComboBox.addItem(text, value)
         for text, value in (("mg/dL", "mg/dL"), ("µmol/L", "umol/L")):
@@ -54,8 +61,17 @@ class MeasurementsSection(Section):
         for button in (self.ui.copyTableButton, self.ui.saveCsvButton):
             button.enabled = table is not None
 
+    @property
+    def stale(self):
+        return self._edited or (self._measuredWith is not None and self._measuredWith != self._patientKey())
+
+    def _patientKey(self):
+        parameters = self.parameters
+        return (*patientFields(parameters).values(), parameters.caseId) if parameters else None
+
     def sceneClosed(self):
-        self._shownTable = self.reportFile = None
+        self._shownTable = self.reportFile = self._measuredWith = None
+        self._edited = False
         if self._request:
             self.logic.engine.cancel(self._request)
             self._request = None
@@ -104,6 +120,8 @@ class MeasurementsSection(Section):
         if not self.panel.ensurePackages():
             return
         self.reportFile = None
+        self._edited = False
+        self._measuredWith = self._patientKey()
         self._request = self.logic.measure(
             node,
             volumeNode,
@@ -140,13 +158,17 @@ class MeasurementsSection(Section):
         report = Path(reply["folder"]) / "report.html" if reply.get("folder") else None
         self.reportFile = report if report and report.is_file() else None
 
-    def resultEdited(self):
-        """The labels changed: the report no longer tells the truth."""
-        self.reportFile = None
-
-    def tableChanged(self):
-        """The table node holds new cells."""
+    def segmented(self, reply):
+        """A run ended: its table and report are those of the parameters as they are."""
+        self.takeReply(reply)
+        self._edited = False
+        self._measuredWith = self._patientKey()
         self._showFlags()
+
+    def resultEdited(self):
+        """The labels changed: table and report no longer tell the truth."""
+        self._edited = True
+        self.reportFile = None
 
     def _showFlags(self):
         table = self._tableNode()
@@ -160,18 +182,25 @@ class MeasurementsSection(Section):
     # Export
 
     def onCopyTable(self):
-        qt.QApplication.clipboard().setText(clipboardText(readTable(self._tableNode())))
+        self._whenUpToDate(lambda: qt.QApplication.clipboard().setText(clipboardText(readTable(self._tableNode()))))
 
     def onSaveCsv(self):
         path = self.panel.askSavePath(_("Save table"), "volumes.csv", _("Table (*.csv)"))
         if path:
-            self._save(path, lambda: Path(path).write_bytes(csvText(readTable(self._tableNode())).encode("utf-8")))
+            self._whenUpToDate(lambda: self._save(path, lambda: self.saveTable(path)))
+
+    def _whenUpToDate(self, then):
+        """Do something with the table, after measuring anew if labels or patient data changed since."""
+        if self.stale and self.ui.updateButton.enabled:
+            self.measure(then=then)
+        else:
+            then()
 
     def onSaveReport(self):
         path = self.panel.askSavePath(_("Save report"), "report.html", _("Report (*.html)"))
         if not path:
             return
-        if self.reportFile and self.reportFile.is_file():
+        if self.reportFile and self.reportFile.is_file() and not self.stale:
             self._save(path, lambda: shutil.copyfile(self.reportFile, path))
         else:
             self.measure(then=lambda: self._save(path, lambda: shutil.copyfile(self.reportFile, path)))
@@ -189,8 +218,8 @@ class MeasurementsSection(Section):
         self.panel.log(_("Saved {path}").format(path=path))
 
     def saveTable(self, path):
-        """Write volumes.csv. Usable from scripts."""
-        Path(path).write_bytes(csvText(readTable(tableOf(self.parameters.segmentation))).encode("utf-8"))
+        """Write volumes.csv as the engine writes it."""
+        Path(path).write_bytes(csvText(readTable(self._tableNode())).encode("utf-8"))
 
 
 def _choose(comboBox, value):

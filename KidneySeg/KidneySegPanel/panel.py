@@ -145,8 +145,7 @@ class Panel:
                 previous.GetDisplayNode().SetVisibility(False)
             parameters.segmentation = run.resultNode
         parameters.measurements = run.tableNode
-        self.measurementsSection.takeReply(run.reply)
-        self.measurementsSection.tableChanged()
+        self.measurementsSection.segmented(run.reply)
         self.ui.reviewCollapsibleButton.collapsed = run.resultNode is None
         self.ui.measurementsCollapsibleButton.collapsed = False
         self.showVolume(run.volumeNode)

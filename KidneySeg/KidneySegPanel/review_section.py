@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from KidneySegPanel import result_node
 from KidneySegPanel.embedded_editor import EmbeddedEditor
 from KidneySegPanel.input_checks import escape
-from KidneySegPanel.label_segments import ourSegments, readLabels, volumesMl, writeLabels
+from KidneySegPanel.label_segments import readLabels, volumesMl, writeLabels
 from KidneySegPanel.measurement_table import millilitres
 from KidneySegPanel.parenchyma_keeper import keepParenchyma, onCommonBox
 from KidneySegPanel.section import Section
@@ -81,23 +81,14 @@ class ReviewSection(Section):
                 slicer.vtkSegmentation.SourceRepresentationModified,
                 slicer.vtkSegmentation.SegmentAdded,
                 slicer.vtkSegmentation.SegmentRemoved,
+                slicer.vtkSegmentation.SegmentModified,  # undo and redo put whole segments back
             )
             self._observed = (segmentation, [segmentation.AddObserver(event, self._onEdited) for event in events])
             self._baseline = readLabels(node)
-        self._showSegmentNames()
         if self.editor:
             self.editor.edit(node, result_node.volumeOf(node) if node else None)
             self.editor.setBorderOnly(self.borderOnly)
         self.recount()
-
-    def _showSegmentNames(self):
-        node = self._node
-        theirs = []
-        if node is not None:
-            segmentation = node.GetSegmentation()
-            ours = set(ourSegments(segmentation).values())
-            theirs = [segmentId for segmentId in segmentation.GetSegmentIDs() if segmentId not in ours]
-        self.ui.segmentsTable.setHideSegments(theirs)
 
     def onCollapsed(self, collapsed):
         if collapsed:
@@ -143,9 +134,11 @@ class ReviewSection(Section):
             return
         if self.borderOnly:
             self._repair()
+        before = self._labelsHash()
         self._baseline = readLabels(self._node)
-        self.recount()
-        self.panel.resultEdited()
+        if self._labelsHash() != before:
+            self.recount()
+            self.panel.resultEdited()
 
     def _repair(self):
         now = readLabels(self._node)

@@ -42,15 +42,20 @@ class SegmentSection(Section):
     def showModels(self, models):
         """Models as the engine listed them."""
         self._models = models or [{"name": "kidneyseg-arterial", "title": _("Kidneys, arterial phase (embedded)")}]
-        items = [(model["title"] or model["name"], model["name"]) for model in self._models if _segmentsKidneys(model)]
+        items = [(model["title"] or model["name"], model["name"]) for model in self._models]
         _fill(self.ui.modelComboBox, items, self.parameters.model if self.parameters else None)
 
     def showDevices(self, devices):
         """Devices as the engine found them."""
         self._devices = devices
-        best = self._describeDevice(devices[0]) if devices else ""
+        # As the engine chooses: the first CUDA card, else the processor.
+        chosen = next((device for device in devices if device["kind"] == "cuda"), devices[0] if devices else None)
+        best = self._describeDevice(chosen) if chosen else ""
         automatic = _("Automatic: {device}").format(device=best) if best else _("Automatic")
-        items = [(automatic, "auto"), *((self._describeDevice(device), device["kind"]) for device in devices)]
+        items = [
+            (automatic, "auto"),
+            *((self._describeDevice(device), device.get("id", device["kind"])) for device in devices),
+        ]
         _fill(self.ui.deviceComboBox, items, self.parameters.device if self.parameters else None)
         self._showDeviceInfo()
 
@@ -159,8 +164,8 @@ class SegmentSection(Section):
 
     def finished(self, run):
         self._end()
-        device = (run.reply.get("provenance") or {}).get("device")
-        kind = device if isinstance(device, str) else "cpu"
+        engine = (run.reply.get("provenance") or {}).get("engine") or {}
+        kind = str(engine.get("device") or "cpu").partition(":")[0]
         slicer.app.settings().setValue(self._settingsKey(kind), round(run.seconds, 1))
         self.log(_("Done in {seconds:.1f} s on {device}").format(seconds=run.seconds, device=kind))
         flags = sentences(run.reply.get("flags", []))
@@ -256,10 +261,6 @@ def durationText(seconds):
     if seconds < 90:
         return _("{count:.0f} s").format(count=max(1, seconds))
     return _("{count:.0f} min").format(count=seconds / 60)
-
-
-def _segmentsKidneys(model):
-    return "parenchyma" in model.get("outputs", ["parenchyma"]) or not model.get("outputs")
 
 
 def _fill(comboBox, items, chosen):

@@ -29,6 +29,7 @@ class SetupSection(Section):
         self.ui.modelsTable.connect("itemSelectionChanged()", self.onModelSelected)
         self.ui.importModelButton.connect("clicked(bool)", self.onImportModel)
         self.ui.verifyModelButton.connect("clicked(bool)", self.onVerifyModel)
+        self.ui.removeModelButton.connect("clicked(bool)", self.onRemoveModel)
         self.ui.modelsFolderButton.connect("clicked(bool)", self.onModelsFolder)
         self.ui.restartEngineButton.connect("clicked(bool)", self.onRestartEngine)
 
@@ -86,6 +87,7 @@ class SetupSection(Section):
     def onModelSelected(self):
         model = self.selectedModel
         self.ui.verifyModelButton.enabled = model is not None
+        self.ui.removeModelButton.enabled = model is not None and not model.get("embedded")
         self.ui.modelInfoLabel.setVisible(model is not None)
         if model:
             lines = (model["intended_use"], model["citation"])
@@ -107,6 +109,16 @@ class SetupSection(Section):
 
     def _onVerified(self, reply):
         self.panel.showMessage(_("{name} is whole and unchanged.").format(name=reply["model"]["name"]))
+
+    def onRemoveModel(self):
+        model = self.selectedModel
+        question = _("Remove the model {name} from this computer?").format(name=model["name"]) if model else ""
+        if model and slicer.util.confirmYesNoDisplay(question, windowTitle="KidneySeg"):
+            self.logic.removeModel(model["name"], self._onRemoved, self._onFailed)
+
+    def _onRemoved(self, reply):
+        self.panel.showMessage(_("Removed {name}.").format(name=reply["name"]))
+        self.panel.refreshEngineFacts()
 
     def _onFailed(self, message):
         self.panel.showProblem(message["message"], message.get("advice", ""))

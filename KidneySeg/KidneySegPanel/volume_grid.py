@@ -34,8 +34,7 @@ class VolumeGrid:
         self.upright = not (hasRightAngles(self._ijkToRas) and isRigid(volumeNode.GetParentTransformNode()))
         if self.upright:
             low, high = self._worldBounds()
-            step = np.sort(np.linalg.norm(self._ijkToRas[:3, :3], axis=0))
-            spacing = np.array([step[0], step[0], step[2]]) if step[2] > 1.5 * step[0] else step
+            spacing = self._worldSpacing()
             self.size = tuple(int(n) for n in np.maximum(1, np.floor((high - low) / spacing + 1e-6) + 1))
             self.ijkToRas = np.diag([*spacing, 1.0])
             self.ijkToRas[:3, 3] = low
@@ -118,6 +117,16 @@ class VolumeGrid:
             chain.Concatenate(fromWorld)
         chain.Concatenate(vtkFromMatrix(np.linalg.inv(self._ijkToRas)))
         return chain
+
+    def _worldSpacing(self):
+        """Size of a voxel in the middle of the volume along each axis of the world."""
+        toWorld = self._ownIjkToWorld()
+        middle = (np.array(self.ownSize) - 1) / 2
+        origin = np.array(toWorld.TransformPoint(middle))
+        steps = np.array([np.array(toWorld.TransformPoint(middle + step)) - origin for step in np.eye(3)])
+        lengths = np.linalg.norm(steps, axis=1)
+        # For each axis of the world, the voxel's edge that runs most nearly along it.
+        return lengths[np.argmax(np.abs(steps) / lengths[:, None], axis=0)]
 
     def _worldBounds(self):
         toWorld = self._ownIjkToWorld()

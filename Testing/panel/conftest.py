@@ -8,24 +8,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(Path(__file__).parent)]
+sys.path[:0] = [str(path) for path in (ROOT, ROOT / "Testing", ROOT / "KidneySeg", Path(__file__).parent)]
 
 pytest.importorskip("slicer_core", reason="needs the extra 'slicer-host'")
 pytest.importorskip("PySide6", reason="needs the extra 'slicer-host'")
 
 from slicer_host import install  # noqa: E402
 
+# Before any test file is imported: from here on `import slicer` is as inside Slicer.
+HOST = install()
 
-@pytest.fixture(scope="session")
-def slicer_host(tmp_path_factory):
-    host = install()
+
+def _patch_process():
+    # QIODevice has two bases, so the host's rules for QObject do not reach QProcess by themselves.
     import qt
     from slicer_host.pythonqt.attributes import _getattribute
 
     for kind in (qt.QIODevice, qt.QProcess):
         kind.__getattribute__ = _getattribute
-    host.load_module(ROOT / "KidneySeg" / "KidneySeg.py")
-    return host
+
+
+_patch_process()
+
+
+@pytest.fixture(scope="session")
+def slicer_host():
+    HOST.load_module(ROOT / "KidneySeg" / "KidneySeg.py")
+    return HOST
 
 
 @pytest.fixture(autouse=True)
