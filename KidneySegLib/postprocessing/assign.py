@@ -125,7 +125,9 @@ def _assign(
     codes = codes_of_ids[values[box]]
     part = grid.part(tuple(s.start for s in box), tuple(s.stop for s in box))
     start_zyx = tuple(s.start + o for s, o in zip(box, offset[::-1], strict=True))
-    numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, part, MIN_PIECE_MM3 if clean else 0.0)
+    numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, part, MIN_PIECE_MM3)
+    if not pieces and not clean:
+        numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, part, 0.0)
     progress.check()
     body = sample_body(image)
     near = _near(body, pieces)
@@ -137,14 +139,19 @@ def _assign(
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()
     groups = group_pieces(pieces, midline)
+    kept, islands = drop_islands(groups, midline)
     if clean:
-        groups, islands = drop_islands(groups, midline)
+        groups = kept
         notes += [_says(group.volume_mm3, "was removed: too small for a kidney") for group in islands]
+    elif kept:
+        groups = kept  # what else was drawn goes with the nearest of them
     sided, case_flags = find_sides(groups, midline, pelvis_top_mm)
     ids = np.zeros(codes.shape, dtype=np.uint8)
     for kidney in sided:
         progress.check()
         _write(ids, numbers, codes, kidney, part.voxel_mm3, clean)
+    if not clean:
+        _write_rest(ids, codes, sided, part)
     out = np.zeros(values.shape, dtype=np.uint8)
     out[box] = ids
     sided_labels = sitk.GetImageFromArray(out)
@@ -237,9 +244,27 @@ def _write(
     own = np.where(mask, codes[box], np.uint8(0))
     if clean:
         own = tidy(own, voxel_mm3)
-    ids_of_codes = np.array([0, *(label_id(structure, kidney.side) for structure in _STRUCTURES)], dtype=np.uint8)
     target = ids[box]
-    np.copyto(target, ids_of_codes[own], where=(own > 0) & (target == 0))
+    np.copyto(target, _ids_of_codes(kidney.side)[own], where=(own > 0) & (target == 0))
+
+
+def _write_rest(ids: NDArray[np.uint8], codes: NDArray[np.uint8], sided: list[Sided], grid: VoxelGrid) -> None:
+    """Give every voxel that is left the side of the nearest kidney, in place."""
+    from scipy.spatial import cKDTree
+
+    index = np.argwhere((codes > 0) & (ids == 0))
+    if len(index) == 0 or not sided:
+        return
+    points = [np.concatenate([kidney.group.surface_mm, kidney.group.centre_mm[None]]) for kidney in sided]
+    owner = np.repeat(np.arange(len(sided)), [len(own) for own in points])
+    _, nearest = cKDTree(np.concatenate(points)).query(grid.world(index))
+    table = np.stack([_ids_of_codes(kidney.side) for kidney in sided])
+    place = tuple(index.T)
+    ids[place] = table[owner[nearest], codes[place]]
+
+
+def _ids_of_codes(side: Side) -> NDArray[np.uint8]:
+    return np.array([0, *(label_id(structure, side) for structure in _STRUCTURES)], dtype=np.uint8)
 
 
 def _union(boxes: list[tuple[slice, slice, slice]]) -> tuple[slice, ...]:

@@ -10,10 +10,12 @@ from KidneySegLib.postprocessing.grid import Points
 from KidneySegLib.postprocessing.landmarks import Midline
 from KidneySegLib.postprocessing.pieces import Piece, gap_mm, length_mm
 
-#: Pieces nearer than this to each other, on one side, are one kidney cut by a cyst, a vessel or a thin layer.
-LINK_MM = 15.0
 #: A piece this large could be a kidney of its own; smaller ones join the nearest kidney.
 OWN_KIDNEY_MM3 = 30_000.0
+#: Two large pieces nearer than this, on one side and not too long together, are one kidney that a cyst has parted.
+LINK_LARGE_MM = 40.0
+#: A smaller piece nearer than this to a kidney belongs to it; farther off it is more likely bowel.
+LINK_MM = 20.0
 #: Two such pieces that together are longer than any usual kidney (Glodny 2009: 110 +- 12 mm) are two kidneys.
 MAX_LENGTH_MM = 165.0
 #: Kidneys whose centres differ more in height do not compete for one place: a transplant lies far below.
@@ -120,4 +122,4 @@ def _one_kidney(a: Group, b: Group, midline: Midline | None) -> bool:
     if midline is not None and (a.left_share(midline) > 0.5) != (b.left_share(midline) > 0.5):
         return False
     surfaces = a.surface_mm, b.surface_mm
-    return gap_mm(*surfaces) <= LINK_MM and length_mm(np.concatenate(surfaces)) <= MAX_LENGTH_MM
+    return gap_mm(*surfaces) <= LINK_LARGE_MM and length_mm(np.concatenate(surfaces)) <= MAX_LENGTH_MM

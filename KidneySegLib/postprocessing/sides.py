@@ -21,6 +21,9 @@ MIN_APART_MM = 60.0
 MAX_OVERLAP_MM = 10.0
 #: Two kidneys at one height on both sides are lumbar, whatever the pelvis looked like.
 PAIR_HEIGHT_MM = 60.0
+#: Without sight of the pelvis: a kidney whose centre lies this far below all others is no lumbar one. A crossed kidney
+#: lies one kidney length (110 mm) below its neighbour, a transplant 150 mm and more.
+FAR_BELOW_MM = 140.0
 
 FlagOfSide = tuple[Side | None, str]
 
@@ -126,7 +129,7 @@ def _find_pelvic(
         others = [heights[m] for m in range(len(groups)) if m != n and not below_crest[m]]
         # On its own side a lower kidney may be a crossed one; only far below all others it is pelvic.
         below_others = bool(others) and heights[n].max() < min(h.min() for h in others) + MAX_OVERLAP_MM
-        far_below = below_others and centres[n] < min(c for m, c in enumerate(centres) if m != n) - 2 * PAIR_HEIGHT_MM
+        far_below = below_others and centres[n] < min(c for m, c in enumerate(centres) if m != n) - FAR_BELOW_MM
         pelvic.append(below_crest[n] or far_below)
     return pelvic
 

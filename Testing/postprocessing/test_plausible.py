@@ -1,0 +1,122 @@
+"""What is no kidney is removed, and said; what is kidney stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from KidneySegLib.labels import OverviewLabel
+from KidneySegLib.postprocessing import assign_kidneys
+from Testing.postprocessing.patient import LEFT, RIGHT, Blob, Patient, ids_at, result_of
+
+SPLEEN = Blob((115, 20, 60), (25, 30, 30))
+BLADDER = Blob((0, -20, -170), (32, 28, 28), 0.5, hu=8)
+
+
+def removed(false: Blob, **scan: object) -> tuple[list[int], str]:
+    """Ids at two kidneys and at a false one, and all notes."""
+    patient = Patient((RIGHT, LEFT, false))
+    image, labels = patient.scan(**scan)  # type: ignore[arg-type]
+    kidneys = assign_kidneys(result_of(labels), image)
+    return ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, false.centre), " ".join(kidneys.notes)
+
+
+@pytest.mark.parametrize(("organ", "name"), [(OverviewLabel.SPLEEN, "spleen"), (OverviewLabel.LIVER, "liver")])
+def test_a_piece_in_another_organ_of_the_localisers_map(organ: OverviewLabel, name: str) -> None:
+    side = 1 if organ is OverviewLabel.SPLEEN else -1
+    false = Blob((115 * side, 20, 75), (25, 30, 24))
+    image, labels = Patient((RIGHT, LEFT, false)).scan()
+    overview = Patient().overview(((Blob(false.centre, (32, 36, 30)), organ),))
+    kidneys = assign_kidneys(result_of(labels, overview), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, false.centre) == [2, 4, 0]
+    assert name in " ".join(kidneys.notes)
+
+
+def test_a_kidney_that_touches_the_spleen_in_the_coarse_map_stays() -> None:
+    image, labels = Patient().scan()
+    overview = Patient().overview(((Blob((85, 20, 20), (30, 30, 40)), OverviewLabel.SPLEEN),))
+    kidneys = assign_kidneys(result_of(labels, overview), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre) == [2, 4]
+
+
+def test_fluid_is_no_kidney() -> None:
+    ids, notes = removed(BLADDER, extent=(400, 280, 440))
+    assert ids == [2, 4, 0]
+    assert "fluid" in notes
+
+
+def test_fat_is_no_kidney() -> None:
+    ids, notes = removed(Blob((60, -40, 90), (20, 20, 20), 0.5, hu=-90))
+    assert ids == [2, 4, 0]
+    assert "fat" in notes
+
+
+def test_bone_is_no_kidney() -> None:
+    ids, notes = removed(Blob((90, 70, -100), (22, 20, 20), 0.5, hu=700))
+    assert ids == [2, 4, 0]
+    assert "bone" in notes
+
+
+def test_bowel_with_gas_is_no_kidney() -> None:
+    bowel = Blob((70, -60, -90), (24, 24, 24), 0.5, hu=60)
+    image, labels = Patient((RIGHT, LEFT, bowel), extra_hu=((Blob((70, -66, -90), (12, 10, 12)), -800),)).scan()
+    kidneys = assign_kidneys(result_of(labels), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, bowel.centre) == [2, 4, 0]
+    assert "gas" in " ".join(kidneys.notes)
+
+
+@pytest.mark.parametrize("hu", [22, 380])
+def test_the_bladder_with_urine_or_contrast_is_no_kidney(hu: int) -> None:
+    bladder = Blob((0, -20, -170), (32, 28, 28), 0.5, hu=hu)
+    image, labels = Patient((RIGHT, LEFT, bladder), pelvis_top=-110.0).scan(extent=(400, 280, 480))
+    kidneys = assign_kidneys(result_of(labels), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, bladder.centre) == [2, 4, 0]
+    assert "bladder" in " ".join(kidneys.notes)
+
+
+def test_something_beside_the_patient_is_no_kidney() -> None:
+    ids, notes = removed(Blob((185, 60, 0), (12, 30, 30), 0.5), extent=(460, 280, 320))
+    assert ids == [2, 4, 0]
+    assert "from the midline" in notes
+
+
+def test_islands_are_removed_but_a_small_kidney_alone_stays() -> None:
+    ids, notes = removed(Blob((-60, -45, 80), (12, 12, 12), 0.5))
+    assert ids == [2, 4, 0]
+    assert "too small" in notes
+    shrunken = Blob((-58, 20, 0), (13, 13, 20), 3.0)
+    image, labels = Patient((LEFT, shrunken)).scan()
+    kidneys = assign_kidneys(result_of(labels), image)
+    assert ids_at(kidneys.labels, LEFT.centre, shrunken.centre) == [4, 2]
+
+
+def test_a_cyst_goes_with_its_kidney_and_no_cyst_is_a_kidney() -> None:
+    image, labels = Patient().scan()
+    values = sitk.GetArrayFromImage(labels)
+    cyst, _ = Patient((Blob((100, 20, 0), (15, 15, 15), 0.1), Blob((-60, -60, 100), (20, 20, 20), 0.1))).scan(), None
+    drawn = sitk.GetArrayFromImage(cyst[1]) > 0
+    values[drawn & (values == 0)] = 3
+    with_cyst = sitk.GetImageFromArray(values)
+    with_cyst.CopyInformation(labels)
+    kidneys = assign_kidneys(result_of(with_cyst), image)
+    assert ids_at(kidneys.labels, (102, 20, 0), (-60, -60, 100)) == [6, 0]
+
+
+def test_nothing_is_invented() -> None:
+    """Apart from filled holes every voxel of the answer was kidney before."""
+    rng = np.random.default_rng(5)
+    image, labels = Patient().scan()
+    values = sitk.GetArrayFromImage(labels)
+    noise = rng.random(values.shape)
+    values[(noise < 0.01) & (values == 0)] = 2
+    values[noise > 0.995] = 0
+    noisy = sitk.GetImageFromArray(values)
+    noisy.CopyInformation(labels)
+    kidneys = assign_kidneys(result_of(noisy), image)
+    ids = sitk.GetArrayFromImage(kidneys.labels)
+    clean = sitk.GetArrayFromImage(labels)
+    invented = (ids > 0) & (values == 0)
+    assert (clean[invented] > 0).all()
+    assert np.count_nonzero((ids > 0) & (clean == 0)) < 0.02 * np.count_nonzero(clean)
+    assert np.count_nonzero(ids) > 0.995 * np.count_nonzero(clean)
