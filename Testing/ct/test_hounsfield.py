@@ -35,7 +35,9 @@ def test_a_body_passes() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-1024, 1023), (-200, 300), (-1024, 800)])
 def test_a_clipped_range_is_flagged(low: int, high: int) -> None:
-    assert check_hu(image(np.clip(body(), low, high)), "scan") == ("hu_clipped",)
+    values = body()
+    values[16:18] += 1500
+    assert check_hu(image(np.clip(values, low, high)), "scan") == ("hu_clipped",)
 
 
 def test_the_12_bit_range_is_no_clipping() -> None:
