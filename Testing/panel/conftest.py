@@ -19,18 +19,6 @@ from slicer_host import install  # noqa: E402
 HOST = install()
 
 
-def _patch_process():
-    # QIODevice has two bases, so the host's rules for QObject do not reach QProcess by themselves.
-    import qt
-    from slicer_host.pythonqt.attributes import _getattribute
-
-    for kind in (qt.QIODevice, qt.QProcess):
-        kind.__getattribute__ = _getattribute
-
-
-_patch_process()
-
-
 @pytest.fixture(scope="session")
 def slicer_host():
     HOST.load_module(ROOT / "KidneySeg" / "KidneySeg.py")
