@@ -87,6 +87,13 @@ class AbstractView:
         pass
 
 
+def _view_node(logic):
+    """The 3D view's node; closing the scene takes it from its logic, which gets it back here."""
+    if logic.GetViewNode() is None:
+        logic.AddViewNode("1")
+    return logic.GetViewNode()
+
+
 @models("qMRMLThreeDWidget")
 class ThreeDWidget:
     def viewLogic(self):
@@ -96,7 +103,7 @@ class ThreeDWidget:
         return self._logic
 
     def mrmlViewNode(self):
-        return self._logic.GetViewNode()
+        return _view_node(self._logic)
 
     def threeDView(self):
         return self._view
@@ -108,7 +115,7 @@ class ThreeDWidget:
 @models("qMRMLThreeDView")
 class ThreeDView:
     def mrmlViewNode(self):
-        return self._logic.GetViewNode()
+        return _view_node(self._logic)
 
     def resetFocalPoint(self):
         pass
@@ -123,7 +130,7 @@ class ThreeDController:
         pass
 
     def mrmlThreeDViewNode(self):
-        return self._logic.GetViewNode()
+        return _view_node(self._logic)
 
 
 @models("qMRMLLayoutManager")
@@ -132,7 +139,10 @@ class LayoutManager:
         return slicer.mrmlScene
 
     def _layout_node(self):
-        return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        return self._layout_logic.GetLayoutNode()
+
+    def layoutLogic(self):
+        return self._layout_logic
 
     def _get_layout(self):
         return self._layout_node().GetViewArrangement()
@@ -191,7 +201,8 @@ def create(core):
     manager = build("qSlicerLayoutManager")()
     manager._slices = {name: _widget("qMRMLSliceWidget", "qMRMLSliceControllerWidget", "qMRMLSliceView", logic) for name, logic in core.slice_logics.items()}
     manager._three_d = _widget("qMRMLThreeDWidget", "qMRMLThreeDViewControllerWidget", "qMRMLThreeDView", core.view_logic)
-    core.scene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(FOUR_UP)
+    manager._layout_logic = core.layout_logic
+    core.layout_logic.GetLayoutNode().SetViewArrangement(FOUR_UP)
     return manager
 
 

@@ -47,12 +47,15 @@ class MrmlCore:
         self._remote_io, self._data_io = self._io_logics(temporary_folder)
         self.slice_logics = {name: self._slice_logic(name, orientation) for name, orientation in SLICE_VIEWS.items()}
         self.view_logic = self._view_logic()
+        self.layout_logic = slicer.vtkMRMLLayoutLogic()
+        self.layout_logic.SetMRMLApplicationLogic(self.application_logic)
+        self.layout_logic.SetMRMLScene(self.scene)
         self._observe_hierarchy()
 
     def _add_singletons(self) -> None:
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
-        for node in (crosshair, slicer.vtkMRMLSelectionNode(), slicer.vtkMRMLInteractionNode(), slicer.vtkMRMLLayoutNode()):
+        for node in (crosshair, slicer.vtkMRMLSelectionNode(), slicer.vtkMRMLInteractionNode()):
             self.scene.AddNode(node)
 
     def _application_logic(self) -> Any:

@@ -42,12 +42,18 @@ def dynamic_properties(obj: QtCore.QObject) -> set[str]:
     return {bytes(name).decode() for name in obj.dynamicPropertyNames()}
 
 
-def _getattribute(self: QtCore.QObject, name: str) -> Any:
-    if name == "connect":  # Shiboken special-cases these two names on instances
-        return types.MethodType(connect, self)
-    if name == "disconnect":
-        return types.MethodType(disconnect, self)
-    return _qt_getattribute(self, name)
+def _getattribute_over(original: Any) -> Any:
+    def _getattribute(self: QtCore.QObject, name: str) -> Any:
+        if name == "connect":  # Shiboken special-cases these two names on instances
+            return types.MethodType(connect, self)
+        if name == "disconnect":
+            return types.MethodType(disconnect, self)
+        return original(self, name)
+
+    return _getattribute
+
+
+_getattribute = _getattribute_over(_qt_getattribute)
 
 
 def _getattr(self: QtCore.QObject, name: str) -> Any:
@@ -118,7 +124,7 @@ def find_child(self: QtCore.QObject, kind: type | str = _QObject, name: Any = ""
 
 
 def patch_qobject() -> None:
-    """Install these rules on QObject; `patch_setattr` does the rest for each class."""
+    """Install these rules on QObject; `patch_type` does the rest for each class."""
     _QObject.className = class_name
     _QObject.connect, _QObject.disconnect = staticmethod(connect), staticmethod(disconnect)
     _QObject.__getattribute__ = _getattribute
@@ -129,5 +135,8 @@ def patch_qobject() -> None:
     _QObject.delete = lambda self: shiboken6.delete(self)
 
 
-def patch_setattr(cls: type) -> None:
-    cls.__setattr__ = _setattr  # every Shiboken type has its own tp_setattro
+def patch_type(cls: type) -> None:
+    """The rules for one PySide6 class: Shiboken types have their own tp_setattro, some their own tp_getattro."""
+    cls.__setattr__ = _setattr
+    if "__getattribute__" in cls.__dict__:
+        cls.__getattribute__ = _getattribute_over(cls.__getattribute__)

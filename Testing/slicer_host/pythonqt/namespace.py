@@ -11,7 +11,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtPrintSupport, QtSvg, QtUiTools, QtWidgets, QtXml  # noqa: E402
 
-from .attributes import patch_qobject, patch_setattr  # noqa: E402
+from .attributes import patch_qobject, patch_type  # noqa: E402
 from .properties import patch_class  # noqa: E402
 from .signals import as_slot  # noqa: E402
 
@@ -53,7 +53,7 @@ def install() -> types.ModuleType:
             if isinstance(member, type) and not isinstance(member, enum.EnumMeta):
                 _enums_as_numbers(member)
                 if issubclass(member, QtCore.QObject):
-                    patch_setattr(member)
+                    patch_type(member)
                     patch_class(member)
     patch_qobject()
     QtWidgets.QDialog.exec_ = QtWidgets.QDialog.exec

@@ -1,9 +1,12 @@
 """ctkSearchBox, ctkFittedTextBrowser and other text widgets."""
 from __future__ import annotations
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from ..standin import models
+
+
+TEXT_WIDTH_PX = 330
 
 
 @models("ctkSearchBox")
@@ -24,6 +27,14 @@ class FittedTextBrowser:
     def _set_up(self):
         self._html = ""
         self.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
+        self.textChanged.connect(self._fit)
+
+    def _fit(self):
+        """As high as the text is at the usual panel width."""
+        measured = QtGui.QTextDocument()
+        measured.setHtml(QtWidgets.QTextBrowser.toHtml(self))
+        measured.setTextWidth(TEXT_WIDTH_PX)
+        self.setFixedHeight(int(measured.size().height()) + 8)
 
     def setCollapsibleText(self, text):
         self._html = text
@@ -37,8 +48,3 @@ class FittedTextBrowser:
 
     def collapsibleText(self):
         return self._html
-
-    def sizeHint(self):
-        document = QtWidgets.QTextBrowser.document(self).clone()  # changing the shown one would ask for the hint again
-        document.setTextWidth(max(100, self.viewport().width))
-        return QtCore.QSize(100, int(document.size().height()) + 8)
