@@ -168,7 +168,7 @@ def _make_table(
     total = sum(_parenchyma_ml(kidney) for kidney in kidneys.values())
     rows = []
     for side, kidney in kidneys.items():
-        share = 100 * _parenchyma_ml(kidney) / total if total > 0 else None
+        share = 100 * (_parenchyma_ml(kidney) / total) if total > 0 else None
         keys = [key for flag_side, key in flags if flag_side in (side, None)]
         rows.append(
             replace(_row(side.value, [kidney], keys, clinical, found), split_percent=share, length_mm=kidney.length_mm)

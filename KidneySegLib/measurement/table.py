@@ -12,7 +12,7 @@ from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.flags import join_flags
 
 #: Spreadsheets run a cell that starts so as a formula (OWASP, CSV injection); such text gets an apostrophe in front.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,15 @@ def cells(row: Row) -> dict[str, str]:
             # "+ 0.0" turns -0.0 into 0.0.
             written[name] = f"{round(value, _DECIMALS[name]) + 0.0:.{_DECIMALS[name]}f}"
         else:
-            written[name] = f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+            # A cell is one line: tabs, line breaks and other control characters become spaces.
+            line = "".join(char if char.isprintable() else " " for char in value)
+            written[name] = f"'{line}" if _is_formula(line) else line
     return written
+
+
+def _is_formula(text: str) -> bool:
+    # Text that has such an apostrophe already gets another, so that reading can take one away.
+    return text.lstrip("' ").startswith(_FORMULA_STARTS)
 
 
 def csv_text(table: MeasurementTable) -> str:
@@ -159,5 +166,5 @@ def _read_row(line: dict[str, str], path: Path, number: int) -> Row:
                     f"{path}, line {number}: {name} must be a number with a decimal point or empty, got {text!r}."
                 ) from error
         else:
-            values[name] = text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text
+            values[name] = text[1:] if text[:1] == "'" and _is_formula(text[1:]) else text
     return Row(**values)  # type: ignore[arg-type]
