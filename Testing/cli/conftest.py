@@ -60,7 +60,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("models")
     analytic_bundles.write_localiser(folder / "coarse")
-    analytic_bundles.write_fine(folder / "fine", localiser="coarse", spacing_mm=(3.0, 3.0, 3.0), patch_size=(48, 48, 48))
+    analytic_bundles.write_fine(
+        folder / "fine", localiser="coarse", spacing_mm=(3.0, 3.0, 3.0), patch_size=(48, 48, 48)
+    )
     return folder / "fine"
 
 
