@@ -54,7 +54,7 @@ def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(start: str, tmp_pa
 
 
 @given(case_id=text, model=text, hu=st.none() | st.floats(-2000, 3000), flags=st.sets(st.sampled_from(sorted(FLAGS))))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_round_trip(tmp_path: Path, case_id: str, model: str, hu: float | None, flags: set[str]) -> None:
     order = tuple(key for key in FLAGS if key in flags)
     row = Row(case_id, "both", cortex_hu_mean=hu, flags=order, model=model, kdigo_stage="G3a")
@@ -70,6 +70,7 @@ def test_round_trip(tmp_path: Path, case_id: str, model: str, hu: float | None, 
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
+@settings(deadline=None)
 def test_a_cell_is_one_line(case_id: str) -> None:
     (line,) = csv.DictReader(csv_text(MeasurementTable((Row(case_id, "both"),))).splitlines())
     assert len(line["case_id"].splitlines()) <= 1

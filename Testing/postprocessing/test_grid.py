@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -69,6 +69,7 @@ small_masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=3, max_dims=3, max_
 
 
 @given(small_masks)
+@settings(deadline=None)
 def test_bounding_box_is_the_smallest(mask: np.ndarray) -> None:
     box = bounding_box(mask)
     found = np.argwhere(mask)
@@ -79,6 +80,7 @@ def test_bounding_box_is_the_smallest(mask: np.ndarray) -> None:
 
 
 @given(small_masks, st.integers(0, 10_000))
+@settings(deadline=None)
 def test_row_ends_reach_as_far_as_the_mask_in_every_direction(mask: np.ndarray, seed: int) -> None:
     ends, all_voxels = row_ends(mask), np.argwhere(mask)
     assert mask[tuple(ends.T)].all()

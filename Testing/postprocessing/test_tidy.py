@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -71,6 +71,7 @@ def test_a_speck_alone_stays() -> None:
 
 
 @given(hnp.arrays(np.uint8, (6, 7, 8), elements=st.integers(0, 3)))
+@settings(deadline=None)
 def test_no_voxel_of_a_kidney_is_lost_and_the_input_is_left_alone(codes: np.ndarray) -> None:
     before = codes.copy()
     tidied = tidy(codes, 1.0)
