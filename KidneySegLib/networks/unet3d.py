@@ -14,6 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from KidneySegLib.networks.instance_norm import InstanceNorm
+
 Size3 = tuple[int, int, int]
 
 NORMALISATIONS = ("none", "batch", "instance")
@@ -41,7 +43,7 @@ def _norm(kind: str, channels: int) -> list[nn.Module]:
     if kind == "batch":
         return [nn.BatchNorm3d(channels)]
     if kind == "instance":
-        return [nn.InstanceNorm3d(channels, affine=True)]
+        return [InstanceNorm(channels)]
     return []
 
 
