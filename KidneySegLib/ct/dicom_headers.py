@@ -48,6 +48,8 @@ KEYWORDS = (
 )
 
 _MAX_FRAMES = 10_000
+#: Media Storage Directory Storage: a table of contents, whatever its name is.
+_DICOMDIR = "1.2.840.10008.1.3.10"
 Vector = tuple[float, float, float]
 
 
@@ -111,7 +113,8 @@ def read_header(entry: Entry) -> Dataset:
         raise
     except Exception as error:  # pydicom raises whatever a damaged byte leads to
         raise damaged(entry, error) from error
-    if "SOPClassUID" not in header and "Modality" not in header:
+    directory = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") == _DICOMDIR
+    if "SOPClassUID" not in header and "Modality" not in header and not directory:
         raise damaged(entry, "its header is incomplete")
     return header
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from known_scans import hu_error
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -23,6 +24,7 @@ from pydicom.uid import (
 from scipy import ndimage
 
 from KidneySegLib.ct import list_series, read_ct
+from KidneySegLib.ct.dicom_pixels import _stored_frames
 from KidneySegLib.errors import Cancelled, InputError, SeveralSeriesError
 from KidneySegLib.flags import FLAGS
 from KidneySegLib.progress import CancelToken, Progress
@@ -99,6 +101,31 @@ class TestEncodings:
         assert scan.image.GetPixelID() == sitk.sitkInt16
         assert (sitk.GetArrayViewFromImage(scan.image)[:, :3] == -1024).all()
         assert np.abs(hu_error(scan.image)[:, 3:]).max() <= 0.5
+
+    @pytest.mark.parametrize("name", ["JPEG2000.dcm", "MR_small_jpeg_ls_lossless.dcm"])
+    def test_plugins_decode_what_others_wrote(self, name: str) -> None:
+        path = get_testdata_file(name, download=False)
+        with open(path, "rb") as stream:
+            (values,) = _stored_frames(stream, [0])
+        assert values.shape == (dcmread(path).Rows, dcmread(path).Columns)
+        assert values.std() > 0
+
+    @pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEGLSLossless"])
+    def test_what_gdcm_compresses(self, tmp_path: Path, syntax: str) -> None:
+        gdcm = pytest.importorskip("gdcm")
+        for path in write_series(tmp_path, SPEC):
+            reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+            reader.SetFileName(str(path))
+            assert reader.Read()
+            change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+            change.SetInput(reader.GetImage())
+            assert change.Change()
+            writer.SetFileName(str(path))
+            writer.SetFile(reader.GetFile())
+            writer.SetImage(change.GetOutput())
+            assert writer.Write()
+            assert dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+        assert np.abs(hu_error(read_ct(tmp_path).image)).max() <= 0.5
 
     @pytest.mark.parametrize("shared", [False, True])
     @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -268,6 +295,11 @@ class TestSeries:
         write_series(tmp_path / "a" / "b" / "c", SPEC)
         (tmp_path / "a" / "notes.txt").write_text("not an image")
         (tmp_path / "DICOMDIR").write_bytes(b"\0" * 500)
+        assert read_ct(tmp_path).image.GetSize()[2] == 12
+
+    def test_a_renamed_dicomdir_is_no_slice(self, tmp_path: Path) -> None:
+        write_series(tmp_path, SPEC)
+        (tmp_path / "index.dcm").write_bytes(Path(get_testdata_file("DICOMDIR-empty.dcm")).read_bytes())
         assert read_ct(tmp_path).image.GetSize()[2] == 12
 
     def test_several_series_are_listed(self, tmp_path: Path) -> None:
