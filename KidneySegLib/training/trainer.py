@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from KidneySegLib.errors import InputError
+from KidneySegLib.errors import Cancelled, InputError
 from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
@@ -186,9 +186,13 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint and the weights as they would ship now."""
+        self.save_checkpoint(folder)
+        save_atomically(folder / WEIGHTS_FILE, shipped_weights(self.average.state_dict()))
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Write what `resume` needs."""
         folder.mkdir(parents=True, exist_ok=True)
         save_atomically(folder / CHECKPOINT_FILE, self.state())
-        save_atomically(folder / WEIGHTS_FILE, shipped_weights(self.average.state_dict()))
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint exactly as if there had been no break.
@@ -224,7 +228,17 @@ class Trainer:
 
         Args:
             next_seed: called for the training seed to store in checkpoints.
+
+        Raises:
+            Cancelled: at the user's wish, and `KeyboardInterrupt` likewise; a checkpoint is left.
         """
+        try:
+            self._run(budget, folder, progress, next_seed)
+        except (Cancelled, KeyboardInterrupt):
+            self.save_checkpoint(folder)
+            raise
+
+    def _run(self, budget: Budget, folder: Path, progress: Progress, next_seed: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         dice = tuple(f"dice_{name}" for name in self.config.outputs if name != "background")
         columns = ("step", "seconds", "loss", "rate", "samples", *dice, "false_ml")

@@ -110,12 +110,15 @@ def test_learning_finds_the_ball(tiny, tmp_path, name, labels):
     assert losses[-1] < 1.0
 
 
-def test_cancelling_stops_at_once_and_keeps_no_weights_that_look_finished(tiny, tmp_path):
+def test_cancelling_leaves_a_checkpoint_and_no_weights_that_look_finished(tiny, tmp_path):
     token = CancelToken()
     token.cancel()
     with pytest.raises(Cancelled):
         _train(tiny, tmp_path, progress=Progress(token=token))
     assert not (tmp_path / "weights.pt").exists()
+    assert load_safely(tmp_path / "checkpoint.pt")["step"] == 1
+    _train(tiny, tmp_path, resume=True)
+    assert load_safely(tmp_path / "checkpoint.pt")["step"] == 6
 
 
 def test_initial_weights_are_where_learning_begins(tiny, tmp_path):
