@@ -147,6 +147,7 @@ def _write_weights(path: Path, network: nn.Module, float16: bool) -> None:
         for key, value in network.state_dict().items()
     }
     save_file(tensors, str(path))
+    path.chmod(0o644)  # safetensors lets only the owner read; a shared installation needs more.
 
 
 def _write_graph(path: Path, network: nn.Module, spec: BundleSpec, float16: bool) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,6 @@ import pytest
 pytest.importorskip("torch")
 # pytest's importlib mode leaves a test's own folder off the path.
 sys.path.insert(0, str(Path(__file__).parent))
-# Tiny networks gain nothing from more threads, and tests share the machine.
-os.environ.setdefault("KIDNEYSEG_THREADS", "1")
 
 import analytic_bundles
 
@@ -29,3 +27,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fine(models: Path) -> Bundle:
     return read_bundle(models / "fine")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from more threads, and tests share the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KIDNEYSEG_THREADS", "1")
+        yield

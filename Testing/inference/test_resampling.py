@@ -83,25 +83,29 @@ def test_a_linear_field_is_sampled_in_every_orientation(direction, spacing, off_
 
 
 @pytest.mark.parametrize("direction", ORIENTATIONS + OBLIQUE)
-@pytest.mark.parametrize("block", [100, 10**7])
-def test_a_linear_field_comes_back_onto_the_scans_voxels(direction, block, monkeypatch) -> None:
+@pytest.mark.parametrize(("block", "threads"), [(100, 1), (3000, 3), (10**7, 1)])
+def test_a_linear_field_comes_back_onto_the_scans_voxels(direction, block, threads, monkeypatch) -> None:
     monkeypatch.setattr(resampling, "BLOCK_VOXELS", block)
+    monkeypatch.setattr(resampling, "thread_count", lambda: threads)
     image = linear_image(direction)
     grid = grid_of(frame_of(image), (0.8, 1.2, 1.2))
     values = field(grid_world(grid, grid.whole)).astype(np.float32)[None]
     middle = [n // 2 for n in grid.shape]
     box = Box(tuple(m - 6 for m in middle), tuple(m + 7 for m in middle))
     z, y, x = box.slices
-    seen = {}
+    seen: list[np.ndarray] = []
 
     def decide(block_values: np.ndarray) -> np.ndarray:
         # Integers survive as labels; the field itself is kept aside.
-        seen.setdefault("blocks", []).append(block_values[0].copy())
+        seen.append(block_values[0].copy())
         return np.ones(block_values.shape[1:], np.uint8)
 
     labels, target = write_back(values[:, z, y, x], grid, box, image, decide)
     assert labels.shape == target.shape
-    got = np.concatenate(seen["blocks"], axis=0)
+    if threads > 1:  # Blocks finish in any order; the field tells theirs along the scan's slowest axis.
+        step = field(world_of(image))[-1, 0, 0] - field(world_of(image))[0, 0, 0]
+        seen.sort(key=lambda block_values: float(block_values[0, 0, 0]) * np.sign(step))
+    got = np.concatenate(seen, axis=0)
     expected = field(world_of(image))[target.slices]
     # Only well inside the box: at its faces the last voxel is repeated (or, oblique, 0 is outside).
     centre = grid.centre_of_mm([(a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True)])
@@ -157,3 +161,19 @@ def test_thick_slices_take_the_mean_of_the_labels_inside_them() -> None:
     got = []
     write_back(values, grid, grid.whole, image, lambda v: got.append(v[0]) or np.zeros(v.shape[1:], np.uint8))
     np.testing.assert_allclose(np.concatenate(got)[:, 5, 5], [0.0, 0.6, 0.0, 0.0], atol=1e-6)
+
+
+def test_blocks_and_threads_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(2).integers(-1000, 1000, (37, 20, 24)).astype(np.int16)
+    image = image_of(array, (1.0, 1.2, 0.8), ORIENTATIONS[17])
+    grid = grid_of(frame_of(image), (2.3, 1.9, 0.9))
+    results = []
+    for block, threads in ((10**7, 1), (500, 1), (500, 4)):
+        monkeypatch.setattr(resampling, "BLOCK_VOXELS", block)
+        monkeypatch.setattr(resampling, "thread_count", lambda threads=threads: threads)
+        values = sample(image, grid, grid.whole, low_hu=-500, high_hu=500)
+        labels, _ = write_back(values[None], grid, grid.whole, image, lambda v: (v[0] > 0).astype(np.uint8))
+        results.append((values, labels))
+    for values, labels in results[1:]:
+        np.testing.assert_allclose(values, results[0][0], rtol=1e-4, atol=1e-3)
+        assert (labels != results[0][1]).mean() < 1e-3

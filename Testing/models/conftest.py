@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("torch")
 # pytest's importlib mode leaves test folders off the path; the analytic bundles stand with the inference tests.
 sys.path.insert(0, str(Path(__file__).parent.parent / "inference"))
-os.environ.setdefault("KIDNEYSEG_THREADS", "1")
 
 import analytic_bundles
 
@@ -53,3 +52,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def embedded(tmp_path: Path) -> Path:
     return tmp_path / "Resources" / "models"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from more threads, and tests share the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KIDNEYSEG_THREADS", "1")
+        yield

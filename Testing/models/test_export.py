@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
     given = state()
     bundle = write_bundle(tmp_path / "b", analytic_bundles.spec("b", network_arguments=ARGUMENTS), given)
     verify_bundle(bundle)
+    assert stat.S_IMODE((bundle.path / "weights.safetensors").stat().st_mode) == 0o644
     read = load_file(bundle.path / "weights.safetensors")
     assert read.keys() == given.keys()
     assert all(torch.equal(read[key], given[key]) for key in given)
