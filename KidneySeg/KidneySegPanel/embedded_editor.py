@@ -33,6 +33,10 @@ class EmbeddedEditor:
         self.widget.specifyGeometryButtonVisible = False
         self.widget.show3DButtonVisible = False
         self.widget.unorderedEffectsVisible = False
+        # The panel has a table of segments already.
+        own = slicer.util.findChildren(self.widget, name="SegmentsTableView")
+        if own:
+            own[0].hide()
         frame.layout().addWidget(self.widget)
 
     @property

@@ -178,6 +178,7 @@ class MeasurementsSection(Section):
             mark, colour = _MARKS[severity]
             rows.append(f'<span style="color:{colour}"><b>{mark}</b></span> {escape(sentence)}')
         self.ui.flagsLabel.text = "<br>".join(rows)
+        self.ui.flagsLabel.setVisible(bool(rows))
 
     # Export
 

@@ -13,7 +13,7 @@ from KidneySegPanel.input_checks import escape
 from KidneySegPanel.label_segments import readLabels, volumesMl, writeLabels
 from KidneySegPanel.measurement_table import millilitres
 from KidneySegPanel.parenchyma_keeper import keepParenchyma, onCommonBox
-from KidneySegPanel.section import Section
+from KidneySegPanel.section import Section, fitHeight
 
 # How long after the last change of a stroke the volumes are counted anew.
 SETTLE_MS = 150
@@ -99,12 +99,17 @@ class ReviewSection(Section):
             self.editor = EmbeddedEditor(self.ui.editorFrame)
             self.editor.setBorderOnly(self.borderOnly)
             self.editor.edit(self._node, result_node.volumeOf(self._node) if self._node else None)
+            self.editor.widget.connect("currentSegmentIDChanged(QString)", self.onEditorSegment)
         self.editor.enter()
 
     def onSegmentSelected(self, _selected=None, _deselected=None):
         chosen = self.ui.segmentsTable.selectedSegmentIDs()
         if self.editor and len(chosen) == 1:
             self.editor.choose(chosen[0])
+
+    def onEditorSegment(self, segmentId):
+        if segmentId and list(self.ui.segmentsTable.selectedSegmentIDs()) != [segmentId]:
+            self.ui.segmentsTable.setSelectedSegmentIDs([segmentId])
 
     # Edits
 
@@ -186,6 +191,8 @@ class ReviewSection(Section):
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(rowNumber, columnNumber, item)
         table.resizeColumnsToContents()
+        table.resizeRowsToContents()
+        fitHeight(table)
 
     # Accepting
 
@@ -239,13 +246,14 @@ class ReviewSection(Section):
 
 
 def volumeText(now, was):
-    """``152.31 (+1.20)``: mL now, and the change against the automatic result where there is one."""
+    """``152.3 (+1.2)``: mL now, and the change against the automatic result where there is one."""
     if now is None and was is None:
         return "–"
     change = (now or 0.0) - (was or 0.0)
     if abs(change) < SHOWN_CHANGE_ML:
         return f"{now or 0.0:.1f}"
-    return f"{now or 0.0:.1f} ({change:+.2f})"
+    decimals = 1 if abs(change) >= 0.1 else 2
+    return f"{now or 0.0:.1f} ({change:+.{decimals}f})"
 
 
 def sideText(side):
@@ -254,11 +262,11 @@ def sideText(side):
 
 def columnText(column):
     return {
-        "parenchyma_ml": _("Parenchyma, mL"),
-        "cortex_ml": _("Cortex, mL"),
-        "medulla_ml": _("Medulla, mL"),
-        "cyst_ml": _("Cysts, mL"),
-        "mass_ml": _("Masses, mL"),
+        "parenchyma_ml": _("Parenchyma"),
+        "cortex_ml": _("Cortex"),
+        "medulla_ml": _("Medulla"),
+        "cyst_ml": _("Cysts"),
+        "mass_ml": _("Masses"),
     }[column]
 
 

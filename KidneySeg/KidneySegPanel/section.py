@@ -34,3 +34,10 @@ class Section:
 
     def cleanup(self):
         """The widget is about to be destroyed."""
+
+
+def fitHeight(table):
+    """Make a QTableWidget as high as its rows: a scroll bar inside a scrolled panel is hard to use."""
+    rows = sum(table.rowHeight(row) for row in range(table.rowCount))
+    header = table.horizontalHeader()
+    table.setFixedHeight(rows + header.sizeHint.height() + 2 * table.frameWidth + 2)

@@ -8,7 +8,7 @@ from KidneySegLib.resources import user_models_dir
 from KidneySegPanel.input_checks import checksHtml, escape
 from KidneySegPanel.packages import missingPackages
 from KidneySegPanel.preflight import findNvidiaGpu, preflightChecks, torchState
-from KidneySegPanel.section import Section
+from KidneySegPanel.section import Section, fitHeight
 
 
 class SetupSection(Section):
@@ -77,6 +77,7 @@ class SetupSection(Section):
             for column, text in enumerate((model["title"] or model["name"], model["version"], model["licence"])):
                 table.setItem(row, column, qt.QTableWidgetItem(str(text)))
         table.resizeColumnsToContents()
+        fitHeight(table)
         self.onModelSelected()
 
     @property

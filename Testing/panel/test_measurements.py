@@ -117,7 +117,7 @@ class TestMeasurements(PanelTestCase):
         voxels[5] = 0
         slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, self.result, "right_medulla", volume)
         self.waitFor(lambda: not self.panel.reviewSection._settling)
-        assert "(-9.00)" in self.ui.volumesTable.item(2, 0).text()
+        assert "(-9.0)" in self.ui.volumesTable.item(2, 0).text()
         self.segment()
         assert self.nodeCount("vtkMRMLSegmentationNode") == 2
 

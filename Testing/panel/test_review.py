@@ -40,18 +40,18 @@ class TestReview(PanelTestCase):
 
     def test_volumes_are_voxel_counts(self):
         # 5 x 5 x 15 mm voxels: 0.375 mL. A box of 6 x 10 x 8 voxels, 2 x 6 x 4 of them medulla.
-        assert self.cell("Parenchyma, mL", "Right") == f"{480 * 0.375:.1f}"
-        assert self.cell("Medulla, mL", "Left") == f"{48 * 0.375:.1f}"
-        assert self.cell("Cortex, mL", "Both") == f"{2 * 432 * 0.375:.1f}"
+        assert self.cell("Parenchyma", "Right") == f"{480 * 0.375:.1f}"
+        assert self.cell("Medulla", "Left") == f"{48 * 0.375:.1f}"
+        assert self.cell("Cortex", "Both") == f"{2 * 432 * 0.375:.1f}"
 
     def test_painting_cortex_over_medulla_moves_voxels_and_the_table_follows(self):
         def paint(labels):
             labels[5, 8:10, 8:12][labels[5, 8:10, 8:12] == 2] = 1
 
         self.paintAndSettle(paint)
-        assert self.cell("Cortex, mL", "Right") == f"{440 * 0.375:.1f} (+{8 * 0.375:.2f})"
-        assert self.cell("Medulla, mL", "Right") == f"{40 * 0.375:.1f} (-{8 * 0.375:.2f})"
-        assert self.cell("Parenchyma, mL", "Right") == f"{480 * 0.375:.1f}"
+        assert self.cell("Cortex", "Right") == f"{440 * 0.375:.1f} (+{8 * 0.375:.1f})"
+        assert self.cell("Medulla", "Right") == f"{40 * 0.375:.1f} (-{8 * 0.375:.1f})"
+        assert self.cell("Parenchyma", "Right") == f"{480 * 0.375:.1f}"
         assert "Corrected by hand" in self.ui.reviewStatusLabel.text
 
     def test_a_border_edit_cannot_leave_the_kidney(self):
@@ -83,7 +83,7 @@ class TestReview(PanelTestCase):
             labels[5, 16:18, 6:14] = 1
 
         self.paintAndSettle(grow)
-        assert self.cell("Parenchyma, mL", "Right") == f"{496 * 0.375:.1f} (+{16 * 0.375:.2f})"
+        assert self.cell("Parenchyma", "Right") == f"{496 * 0.375:.1f} (+{16 * 0.375:.1f})"
         self.ui.editBorderRadioButton.click()
 
     def test_the_editor_is_masked_for_the_chosen_mode(self):
@@ -106,7 +106,7 @@ class TestReview(PanelTestCase):
         widget.undo()
         self.waitFor(lambda: not self.review._settling)
         np.testing.assert_array_equal(labelsInVolume(self.result, self.volume), before)
-        assert self.cell("Cortex, mL", "Right") == f"{432 * 0.375:.1f}"
+        assert self.cell("Cortex", "Right") == f"{432 * 0.375:.1f}"
 
     def test_accepting_needs_a_name_and_is_stored(self):
         self.ui.reviewerLineEdit.setText("")
