@@ -44,8 +44,9 @@ def _is_segmentation_nrrd(path: str) -> bool:
     return b"Segment0_" in header or b"Segmentation_" in header
 
 
-def by_path(path: str) -> str:
+def by_path(path: str | os.PathLike) -> str:
     """Name of the file type that Slicer would propose first for `path`, "NoFile" if none."""
+    path = str(path)
     lowered = path.lower()
     if _is_segmentation_nrrd(path):
         return "SegmentationFile"
@@ -58,7 +59,8 @@ def by_node(node: Any) -> FileType | None:
     return next((kind for kind in FILE_TYPES if node.IsA(kind.node_class)), None)
 
 
-def known_extension(path: str) -> str:
+def known_extension(path: str | os.PathLike) -> str:
     """The longest known extension that `path` ends with, "" if none."""
+    path = str(path)
     found = [e for kind in FILE_TYPES for e in kind.extensions if path.lower().endswith(e)] + [e for e in SCENE_EXTENSIONS if path.lower().endswith(e)]
     return max(found, key=len, default="")

@@ -40,7 +40,7 @@ class CoreIOManager:
         return file_types.known_extension(path)
 
     def stripKnownExtension(self, path, _node=None):
-        return path[:len(path) - len(file_types.known_extension(path))]
+        return str(path)[:len(str(path)) - len(file_types.known_extension(path))]
 
     def registeredFileReaderCount(self, name):
         return int(name == "SceneFile" or file_types.by_name(name) is not None)

@@ -123,6 +123,12 @@ class ThreeDView:
     def resetCamera(self, *_):
         pass
 
+    def rotateToViewAxis(self, _axis):
+        pass
+
+    def lookFromViewAxis(self, _axis):
+        pass
+
 
 @models("qMRMLThreeDViewControllerWidget")
 class ThreeDController:

@@ -30,6 +30,8 @@ class AbstractCoreModule:
     def _get_path(self):
         return self.__dict__.get("_path", "")
 
+@models("qSlicerAbstractModule")
+class AbstractModule:
     def widgetRepresentation(self):
         return self.__dict__["_represent"]()
 
@@ -137,7 +139,7 @@ def register(name: str, module: object) -> None:
 
 def add_loadable(name: str, logic: object) -> None:
     """A C++ module: its real logic, no panel."""
-    module = build("qSlicerSegmentationsModule" if name == "Segmentations" else "qSlicerAbstractCoreModule")()
+    module = build("qSlicerSegmentationsModule" if name == "Segmentations" else "qSlicerLoadableModule")()
     module._name, module._logic = name, logic
     register(name, module)
 

@@ -26,6 +26,9 @@ def sample_data() -> types.ModuleType:
         def downloadDentalSurgery(self):
             return [slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), dtype=np.int16), name=name) for name in ("PreDentalSurgery", "PostDentalSurgery")]
 
+        def downloadMRHead(self):
+            return slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), dtype=np.int16), name="MRHead")
+
     module = types.ModuleType("SampleData")
     module.SampleDataLogic = SampleDataLogic
     return module

@@ -26,7 +26,7 @@ class Widget:
 
 @models("qSlicerWidget")
 class SlicerWidget:
-    _set_up, setMRMLScene, mrmlScene = _HasScene._set_up, _HasScene.setMRMLScene, _HasScene.mrmlScene
+    _set_up, setMRMLScene = _HasScene._set_up, _HasScene.setMRMLScene
 
 
 @models("qMRMLCollapsibleButton")

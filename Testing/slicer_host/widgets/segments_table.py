@@ -9,6 +9,20 @@ from .observing import Observations
 VISIBILITY, COLOUR, NAME = range(3)
 
 
+def _is_visible(display, identifier):
+    """Visibility of a segment; one that was just added gets its default properties, as Slicer's views see to at once."""
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()  # asking for properties that are not there yet logs an error
+    try:
+        unknown = not display.GetSegmentVisibility(identifier) and not display.GetSegmentOpacity3D(identifier)
+    finally:
+        vtk.vtkObject.GlobalWarningDisplayOn()
+    if unknown:
+        display.SetSegmentDisplayPropertiesToDefault(identifier)
+    return display.GetSegmentVisibility(identifier)
+
+
 @models("qMRMLSegmentsTableView")
 class SegmentsTableView:
     _defaults = {"headerVisible": True, "visibilityColumnVisible": True, "colorColumnVisible": True}
@@ -52,7 +66,7 @@ class SegmentsTableView:
         selected = self.selectedSegmentIDs()
         segmentation = self._node.GetSegmentation() if self._node is not None else None
         identifiers = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())] if segmentation else []
-        self._shown = [i for i in identifiers if i not in self._hidden and self.textFilter.lower() in segmentation.GetSegment(i).GetName().lower()]
+        self._shown = [i for i in identifiers if i not in self._hidden and self.textFilter.lower() in (segmentation.GetSegment(i).GetName() or "").lower()]
         blocked = self._table.blockSignals(True)
         self._table.setRowCount(len(self._shown))
         for row, identifier in enumerate(self._shown):
@@ -63,12 +77,12 @@ class SegmentsTableView:
 
     def _fill(self, row, identifier, segment):
         display = self._node.GetDisplayNode()
-        visible = display is None or display.GetSegmentVisibility(identifier)
+        visible = display is None or _is_visible(display, identifier)
         eye = QtWidgets.QTableWidgetItem("●" if visible else "○")
         eye.setTextAlignment(QtCore.Qt.AlignCenter)
         colour = QtWidgets.QTableWidgetItem()
         colour.setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
-        name = QtWidgets.QTableWidgetItem(segment.GetName())
+        name = QtWidgets.QTableWidgetItem(segment.GetName() or "")
         name.setData(QtCore.Qt.UserRole, identifier)
         if self.readOnly:
             name.setFlags(name.flags() & ~QtCore.Qt.ItemIsEditable)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 pytest.importorskip("slicer_core", reason="needs the extra 'slicer-host'")
 pytest.importorskip("PySide6", reason="needs the extra 'slicer-host'")
