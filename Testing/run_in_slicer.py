@@ -4,6 +4,7 @@
 
 Exits with 1 when a test fails. `slicer_add_python_test` in KidneySeg/CMakeLists.txt runs this file too.
 """
+
 import sys
 import traceback
 import unittest
@@ -19,12 +20,16 @@ def load_tests():
     for folder in (TESTING.parent, TESTING.parent / "KidneySeg", TESTING / "panel"):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    return unittest.defaultTestLoader.discover(str(TESTING / "panel"), pattern="test_*.py", top_level_dir=str(TESTING / "panel"))
+    return unittest.defaultTestLoader.discover(
+        str(TESTING / "panel"), pattern="test_*.py", top_level_dir=str(TESTING / "panel")
+    )
 
 
 def main():
     if not hasattr(slicer.modules, "kidneyseg"):
-        print("The module KidneySeg is not loaded: start Slicer with --additional-module-paths KidneySeg", file=sys.stderr)
+        print(
+            "The module KidneySeg is not loaded: start Slicer with --additional-module-paths KidneySeg", file=sys.stderr
+        )
         return slicer.util.EXIT_FAILURE
     result = unittest.TextTestRunner(verbosity=2).run(load_tests())
     return slicer.util.EXIT_SUCCESS if result.wasSuccessful() and result.testsRun else slicer.util.EXIT_FAILURE

@@ -1,8 +1,11 @@
 """Hold a Slicer module's sources against Slicer's real API, without running them.
 
-Looks at every ``slicer.X``, ``slicer.app.X``, ``slicer.util.X``, ``qt.X.Y``, ``ctk.X.Y``, ``self.ui.<widget>.X`` (and local ``ui``),
-at members of widgets that are made in the file (``button = qt.QPushButton()``), and at the signatures in ``connect('...')``.
+Looks at every ``slicer.X``, ``slicer.app.X``, ``slicer.util.X``, ``qt.X.Y``, ``ctk.X.Y``, ``self.ui.<widget>.X``
+(and local ``ui``),
+at members of widgets that are made in the file (``button = qt.QPushButton()``), and at the signatures in
+``connect('...')``.
 """
+
 from __future__ import annotations
 
 import ast
@@ -14,8 +17,28 @@ from typing import Any
 from .pythonqt.signals import normalised
 from .standin import build, exists, manifest, qt
 
-PACKAGING_5_12 = {"load_requirements", "load_pyproject_dependencies", "pip_check", "pip_ensure", "pip_install", "pip_uninstall", "isPipInstallInProgress"}
-SLICER_MODULES = {"app", "modules", "moduleNames", "mrmlScene", "util", "packaging", "i18n", "parameterNodeWrapper", "ScriptedLoadableModule", "selfTests", "testing"}
+PACKAGING_5_12 = {
+    "load_requirements",
+    "load_pyproject_dependencies",
+    "pip_check",
+    "pip_ensure",
+    "pip_install",
+    "pip_uninstall",
+    "isPipInstallInProgress",
+}
+SLICER_MODULES = {
+    "app",
+    "modules",
+    "moduleNames",
+    "mrmlScene",
+    "util",
+    "packaging",
+    "i18n",
+    "parameterNodeWrapper",
+    "ScriptedLoadableModule",
+    "selfTests",
+    "testing",
+}
 ONLY_OLD_QT = {"QRegExp", "QDesktopWidget", "QTextCodec", "QStringList"}
 QT_ATTRIBUTES = {"name", "connect", "disconnect", "className", "delete", "children", "parent"}
 
@@ -40,7 +63,11 @@ def widgets_of(ui_file: Path) -> dict[str, str]:
 def real_member(class_name: str, member: str) -> bool:
     """Whether the real class has a Python-visible `member`; Qt's own classes are asked themselves."""
     if class_name in manifest:
-        return manifest.has(class_name, member) or hasattr(getattr(qt, manifest.qt_base(class_name)), member) or member in QT_ATTRIBUTES
+        return (
+            manifest.has(class_name, member)
+            or hasattr(getattr(qt, manifest.qt_base(class_name)), member)
+            or member in QT_ATTRIBUTES
+        )
     return hasattr(getattr(qt, class_name, None), member) or member in QT_ATTRIBUTES
 
 
@@ -76,7 +103,11 @@ class _Checker(ast.NodeVisitor):
             name = ".".join(_dotted(target))
             if not name:
                 continue
-            if len(made) == 2 and made[0] in ("qt", "ctk", "slicer") and (exists(made[1]) or (made[0] == "qt" and hasattr(qt, made[1]))):
+            if (
+                len(made) == 2
+                and made[0] in ("qt", "ctk", "slicer")
+                and (exists(made[1]) or (made[0] == "qt" and hasattr(qt, made[1])))
+            ):
                 self.classes[name] = made[1]
             else:
                 self.classes.pop(name, None)
@@ -120,7 +151,9 @@ class _Checker(ast.NodeVisitor):
     def check_qt(self, node: ast.AST, names: list[str]) -> None:
         if names[1] in ONLY_OLD_QT or not hasattr(qt, names[1]):
             self.report(node, f"qt.{names[1]} does not exist in Qt 6")
-        elif len(names) > 2 and isinstance(getattr(qt, names[1]), type) and not hasattr(getattr(qt, names[1]), names[2]):
+        elif (
+            len(names) > 2 and isinstance(getattr(qt, names[1]), type) and not hasattr(getattr(qt, names[1]), names[2])
+        ):
             self.report(node, f"qt.{names[1]} has no {names[2]}")
 
     def check_slicer(self, node: ast.AST, names: list[str]) -> None:

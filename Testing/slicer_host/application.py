@@ -1,4 +1,6 @@
 """slicer.app: the one QApplication, with the paths, settings and signals of Slicer's."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 import os
@@ -16,10 +18,22 @@ VERSION = (5, 12)
 @models("qSlicerCoreApplication")
 class CoreApplication:
     _defaults = {
-        "majorVersion": VERSION[0], "minorVersion": VERSION[1], "revision": "33000", "platform": "linux-amd64", "os": "linux", "arch": "amd64",
-        "mainApplicationName": "Slicer", "mainApplicationDisplayName": "3D Slicer", "mainApplicationMajorVersion": VERSION[0], "mainApplicationMinorVersion": VERSION[1],
-        "documentationBaseUrl": "https://slicer.readthedocs.io/en/latest/", "documentationVersion": "latest", "documentationLanguage": "en",
-        "applicationLocaleName": "en-US", "isInstalled": True, "releaseType": "Stable",
+        "majorVersion": VERSION[0],
+        "minorVersion": VERSION[1],
+        "revision": "33000",
+        "platform": "linux-amd64",
+        "os": "linux",
+        "arch": "amd64",
+        "mainApplicationName": "Slicer",
+        "mainApplicationDisplayName": "3D Slicer",
+        "mainApplicationMajorVersion": VERSION[0],
+        "mainApplicationMinorVersion": VERSION[1],
+        "documentationBaseUrl": "https://slicer.readthedocs.io/en/latest/",
+        "documentationVersion": "latest",
+        "documentationLanguage": "en",
+        "applicationLocaleName": "en-US",
+        "isInstalled": True,
+        "releaseType": "Stable",
     }
 
     def mrmlScene(self):

@@ -1,4 +1,5 @@
 """Modal dialogs: nobody sits in front of a test, so each one is answered or rejected, and none hangs."""
+
 from __future__ import annotations
 
 import contextlib
@@ -60,7 +61,9 @@ class Dialogs:
 
     @contextlib.contextmanager
     def answered_by(self, answer: Answer) -> Iterator[list[str]]:
-        """Every modal dialog that opens in the body of the ``with`` is handed to `answer`; gives the texts shown so far."""
+        """Every modal dialog that opens in the body of the ``with`` is handed to `answer`; gives the texts
+        shown so far.
+        """
         self._answers.append(answer)
         try:
             yield self.shown
@@ -79,7 +82,9 @@ class Dialogs:
         text = texts_of(dialog)
         self.shown.append(text)
         if not self._answers:
-            recorded.record(UnexpectedDialog(f"a modal dialog opened: {text!r}; answer it with host.dialogs.answered_by(...)"))
+            recorded.record(
+                UnexpectedDialog(f"a modal dialog opened: {text!r}; answer it with host.dialogs.answered_by(...)")
+            )
         try:
             (self._answers[-1] if self._answers else reject)(dialog)
         except Exception as error:

@@ -1,4 +1,5 @@
 """What can go wrong in the host, and the record of exceptions that Qt and VTK would only have printed."""
+
 from __future__ import annotations
 
 import sys
@@ -7,7 +8,9 @@ from types import TracebackType
 
 
 class NotModelled(NotImplementedError):
-    """The member exists in Slicer but the host has no behaviour for it: test that part inside Slicer, or model it here."""
+    """The member exists in Slicer but the host has no behaviour for it: test that part inside Slicer, or model
+    it here.
+    """
 
 
 class UiFileError(ValueError):

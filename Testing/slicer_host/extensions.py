@@ -1,4 +1,6 @@
 """qSlicerExtensionsManagerModel: no extension is installed, none can be."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from .standin import models
@@ -11,7 +13,9 @@ class ExtensionsManagerModel:
     def isExtensionInstalled(self, _name):
         return False
 
-    isExtensionEnabled = isExtensionScheduledForUpdate = isExtensionScheduledForUninstall = isExtensionUpdateAvailable = isExtensionInstalled
+    isExtensionEnabled = isExtensionScheduledForUpdate = isExtensionScheduledForUninstall = (
+        isExtensionUpdateAvailable
+    ) = isExtensionInstalled
 
     def updateExtensionsMetadataFromServer(self, _force=False, _wait=False):
         return False

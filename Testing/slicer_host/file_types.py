@@ -1,4 +1,5 @@
 """Which reader and writer Slicer takes for a file: the kinds of file that the host can load and save."""
+
 from __future__ import annotations
 
 import os
@@ -17,11 +18,19 @@ class FileType:
 
 
 FILE_TYPES = (
-    FileType("SegmentationFile", (".seg.nrrd", ".seg.nhdr"), "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode"),
+    FileType(
+        "SegmentationFile", (".seg.nrrd", ".seg.nhdr"), "vtkMRMLSegmentationNode", "vtkMRMLSegmentationStorageNode"
+    ),
     FileType("MarkupsFile", (".mrk.json", ".fcsv"), "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsFiducialStorageNode"),
-    FileType("VolumeFile", (".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd", ".mgz", ".mnc", ".hdr", ".tif", ".png", ".jpg", ".vtk"), "vtkMRMLScalarVolumeNode",
-             "vtkMRMLVolumeArchetypeStorageNode"),
-    FileType("ColorTableFile", (".ctbl", ".term.json", ".cxml"), "vtkMRMLColorTableNode", "vtkMRMLColorTableStorageNode"),
+    FileType(
+        "VolumeFile",
+        (".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd", ".mgz", ".mnc", ".hdr", ".tif", ".png", ".jpg", ".vtk"),
+        "vtkMRMLScalarVolumeNode",
+        "vtkMRMLVolumeArchetypeStorageNode",
+    ),
+    FileType(
+        "ColorTableFile", (".ctbl", ".term.json", ".cxml"), "vtkMRMLColorTableNode", "vtkMRMLColorTableStorageNode"
+    ),
     FileType("TableFile", (".csv", ".tsv", ".schema.csv"), "vtkMRMLTableNode", "vtkMRMLTableStorageNode"),
     FileType("ModelFile", (".vtp", ".stl", ".ply", ".obj", ".vtk"), "vtkMRMLModelNode", "vtkMRMLModelStorageNode"),
     FileType("TransformFile", (".h5", ".tfm", ".txt"), "vtkMRMLTransformNode", "vtkMRMLTransformStorageNode"),
@@ -62,5 +71,7 @@ def by_node(node: Any) -> FileType | None:
 def known_extension(path: str | os.PathLike) -> str:
     """The longest known extension that `path` ends with, "" if none."""
     path = str(path)
-    found = [e for kind in FILE_TYPES for e in kind.extensions if path.lower().endswith(e)] + [e for e in SCENE_EXTENSIONS if path.lower().endswith(e)]
+    found = [e for kind in FILE_TYPES for e in kind.extensions if path.lower().endswith(e)] + [
+        e for e in SCENE_EXTENSIONS if path.lower().endswith(e)
+    ]
     return max(found, key=len, default="")

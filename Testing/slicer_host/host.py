@@ -1,4 +1,5 @@
 """The host: one per process, made by `install`."""
+
 from __future__ import annotations
 
 import atexit
@@ -34,7 +35,8 @@ class Host:
 
     errors      exceptions that slots, timers and VTK observers raised; assert it is empty, ``errors.take()`` empties it
     messages    texts that slicer.util's message boxes and delayDisplay would have shown, oldest first
-    dialogs     answers modal dialogs: ``with host.dialogs.answered_by(press("Continue")) as shown:``; unanswered ones are rejected and noted in errors
+    dialogs     answers modal dialogs: ``with host.dialogs.answered_by(press("Continue")) as shown:``;
+                unanswered ones are rejected and noted in errors
     folder      temporary folder of this run; ``slicer.app.temporaryPath`` is in it
     """
 
@@ -55,7 +57,9 @@ class Host:
         self.app.setOrganizationName("NA-MIC")
         self.app.setApplicationName("Slicer")
         binaries = application.python_slicer(self.folder / "home").parent
-        os.environ["PATH"] = os.pathsep.join([str(binaries), os.environ.get("PATH", "")])  # as in Slicer: shutil.which finds PythonSlicer
+        os.environ["PATH"] = os.pathsep.join(
+            [str(binaries), os.environ.get("PATH", "")]
+        )  # as in Slicer: shutil.which finds PythonSlicer
         self._paths()
         slicer_namespace.hide_leaked_names()
         slicer_namespace.install_ctk()
@@ -149,11 +153,15 @@ class Host:
             QtCore.QThread.msleep(2)
 
 
-def install(testing: bool = True, base_python: str | os.PathLike | None = None, share: str | os.PathLike | None = None) -> Host:
-    """Make this process look like Slicer's Python: ``import slicer, qt, ctk, vtk`` work as there. Calling it again gives the same host.
+def install(
+    testing: bool = True, base_python: str | os.PathLike | None = None, share: str | os.PathLike | None = None
+) -> Host:
+    """Make this process look like Slicer's Python: ``import slicer, qt, ctk, vtk`` work as there. Calling it again
+    gives the same host.
 
     testing: what ``slicer.app.testingEnabled()`` says: then slicer.util's message boxes answer OK by themselves.
-    base_python: a Slicer checkout's ``Base/Python`` to use in place of the host's own slicer.ScriptedLoadableModule and its like.
+    base_python: a Slicer checkout's ``Base/Python`` to use in place of the host's own slicer.ScriptedLoadableModule
+    and its like.
     share: folder of module resources, e.g. ``share/Terminologies/*.json``.
     """
     if not _installed:

@@ -1,4 +1,6 @@
 """qSlicerIOManager: loading and saving through the real MRML storage nodes."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 import os
@@ -40,7 +42,7 @@ class CoreIOManager:
         return file_types.known_extension(path)
 
     def stripKnownExtension(self, path, _node=None):
-        return str(path)[:len(str(path)) - len(file_types.known_extension(path))]
+        return str(path)[: len(str(path)) - len(file_types.known_extension(path))]
 
     def registeredFileReaderCount(self, name):
         return int(name == "SceneFile" or file_types.by_name(name) is not None)
@@ -66,7 +68,9 @@ class CoreIOManager:
         if kind is None or not os.path.isfile(path):
             _note(messages, f"Cannot read {path} as {file_type}")
             return False
-        node_class = "vtkMRMLLabelMapVolumeNode" if file_type == "VolumeFile" and properties.get("labelmap") else kind.node_class
+        node_class = (
+            "vtkMRMLLabelMapVolumeNode" if file_type == "VolumeFile" and properties.get("labelmap") else kind.node_class
+        )
         storage = slicer.mrmlScene.AddNewNodeByClass(kind.storage_class)
         storage.SetFileName(path)
         if properties.get("singleFile") and hasattr(storage, "SetSingleFile"):
@@ -132,7 +136,9 @@ class CoreIOManager:
     def loadScene(self, path, clear=True, messages=None):
         scene = slicer.mrmlScene
         if path.endswith(".mrb"):
-            return bool(scene.ReadFromMRB(path, clear, messages) if messages is not None else scene.ReadFromMRB(path, clear))
+            return bool(
+                scene.ReadFromMRB(path, clear, messages) if messages is not None else scene.ReadFromMRB(path, clear)
+            )
         scene.SetURL(path)
         return bool(scene.Connect() if clear else scene.Import())
 

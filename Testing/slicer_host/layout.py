@@ -2,6 +2,7 @@
 
 The view widgets are empty rectangles; `views` renders what they would show.
 """
+
 from __future__ import annotations
 
 import slicer
@@ -205,8 +206,13 @@ class LayoutManager:
 def create(core):
     """The layout manager over the slice and view logics of `core` (a MrmlCore)."""
     manager = build("qSlicerLayoutManager")()
-    manager._slices = {name: _widget("qMRMLSliceWidget", "qMRMLSliceControllerWidget", "qMRMLSliceView", logic) for name, logic in core.slice_logics.items()}
-    manager._three_d = _widget("qMRMLThreeDWidget", "qMRMLThreeDViewControllerWidget", "qMRMLThreeDView", core.view_logic)
+    manager._slices = {
+        name: _widget("qMRMLSliceWidget", "qMRMLSliceControllerWidget", "qMRMLSliceView", logic)
+        for name, logic in core.slice_logics.items()
+    }
+    manager._three_d = _widget(
+        "qMRMLThreeDWidget", "qMRMLThreeDViewControllerWidget", "qMRMLThreeDView", core.view_logic
+    )
     manager._layout_logic = core.layout_logic
     core.layout_logic.GetLayoutNode().SetViewArrangement(FOUR_UP)
     return manager

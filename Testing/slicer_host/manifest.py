@@ -1,7 +1,9 @@
 """What Slicer's and CTK's Qt classes really offer to Python: the names in ``api/slicer_api.json``.
 
-Plain public C++ methods are invisible from Slicer's Python: only properties, signals, slots, invokables and enums count.
+Plain public C++ methods are invisible from Slicer's Python: only properties, signals, slots, invokables and enums
+count.
 """
+
 from __future__ import annotations
 
 import json
@@ -48,8 +50,12 @@ class ApiClass:
 
     def has(self, member: str) -> bool:
         return (
-            member in self.properties or member in self.signals or member in self.methods
-            or member in self.enums or member in self.enum_values or member in self.flags
+            member in self.properties
+            or member in self.signals
+            or member in self.methods
+            or member in self.enums
+            or member in self.enum_values
+            or member in self.flags
         )
 
 

@@ -1,4 +1,5 @@
 """slicer.modules: loadable modules with their real logic, and scripted modules loaded from a file."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -29,6 +30,7 @@ class AbstractCoreModule:
 
     def _get_path(self):
         return self.__dict__.get("_path", "")
+
 
 @models("qSlicerAbstractModule")
 class AbstractModule:
@@ -145,7 +147,9 @@ def add_loadable(name: str, logic: object) -> None:
 
 
 def load_scripted(path: Path) -> object:
-    """Import the scripted module file `path` as Slicer does and register it; gives the qSlicerScriptedLoadableModule back."""
+    """Import the scripted module file `path` as Slicer does and register it; gives the
+    qSlicerScriptedLoadableModule back.
+    """
     path = path.resolve()
     name = path.stem
     if str(path.parent) not in sys.path:
@@ -186,7 +190,9 @@ def load_scripted(path: Path) -> object:
 
 
 def unload(name: str) -> None:
-    """What Slicer does to a module when it quits: tell everybody, which runs the panel's ``cleanup()``, then delete the panel."""
+    """What Slicer does to a module when it quits: tell everybody, which runs the panel's ``cleanup()``, then
+    delete the panel.
+    """
     module = getattr(slicer.modules, name.lower())
     slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(name)
     widget = module._shown.pop("widget", None)

@@ -1,4 +1,7 @@
-"""The MRML application core that a running Slicer has: scene, logics, default nodes, subject hierarchy items, .mrb reading."""
+"""The MRML application core that a running Slicer has: scene, logics, default nodes, subject hierarchy items,
+.mrb reading.
+"""
+
 from __future__ import annotations
 
 import colorsys
@@ -29,20 +32,38 @@ LOGIC_CLASSES = {
     "Volumes": "vtkSlicerVolumesLogic",
 }
 SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-SLICE_COLOURS = {"Red": (0.952941, 0.290196, 0.2), "Yellow": (0.929412, 0.835294, 0.298039), "Green": (0.431373, 0.690196, 0.294118)}
-HIERARCHY_KINDS = ("vtkMRMLDisplayableNode", "vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLPlotChartNode",
-                   "vtkMRMLPlotSeriesNode", "vtkMRMLSequenceBrowserNode", "vtkMRMLSequenceNode", "vtkMRMLTransformNode")
+SLICE_COLOURS = {
+    "Red": (0.952941, 0.290196, 0.2),
+    "Yellow": (0.929412, 0.835294, 0.298039),
+    "Green": (0.431373, 0.690196, 0.294118),
+}
+HIERARCHY_KINDS = (
+    "vtkMRMLDisplayableNode",
+    "vtkMRMLTableNode",
+    "vtkMRMLTextNode",
+    "vtkMRMLPlotChartNode",
+    "vtkMRMLPlotSeriesNode",
+    "vtkMRMLSequenceBrowserNode",
+    "vtkMRMLSequenceNode",
+    "vtkMRMLTransformNode",
+)
 
 
 class MrmlCore:
-    """One scene with its logics. `share` holds resources that logics read: ``share/Terminologies`` for terminology files."""
+    """One scene with its logics. `share` holds resources that logics read: ``share/Terminologies`` for
+    terminology files.
+    """
 
     def __init__(self, temporary_folder: Path, share: Path) -> None:
         self.scene = slicer.vtkMRMLScene()
         self._add_singletons()
         self._add_default_label_colours()
         self.application_logic = self._application_logic()
-        self.logics: dict[str, Any] = {name: self._logic(name, class_name, share) for name, class_name in LOGIC_CLASSES.items() if hasattr(slicer, class_name)}
+        self.logics: dict[str, Any] = {
+            name: self._logic(name, class_name, share)
+            for name, class_name in LOGIC_CLASSES.items()
+            if hasattr(slicer, class_name)
+        }
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         self._remote_io, self._data_io = self._io_logics(temporary_folder)
         self.slice_logics = {name: self._slice_logic(name, orientation) for name, orientation in SLICE_VIEWS.items()}
@@ -65,12 +86,17 @@ class MrmlCore:
         logic.GetColorLogic().AddDefaultColorNodes()
         logic.SetSliceLogics(vtk.vtkCollection())
         logic.SetViewLogics(vtk.vtkCollection())
-        for factory in (slicer.vtkMRMLThreeDViewDisplayableManagerFactory, slicer.vtkMRMLSliceViewDisplayableManagerFactory):
+        for factory in (
+            slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
+            slicer.vtkMRMLSliceViewDisplayableManagerFactory,
+        ):
             factory.GetInstance().SetMRMLApplicationLogic(logic)
         return logic
 
     def _add_default_label_colours(self) -> None:
-        """The two colour tables that label maps point to by default; their files are not in the wheel, so the colours differ."""
+        """The two colour tables that label maps point to by default; their files are not in the wheel, so the
+        colours differ.
+        """
         for file_name in ("GenericColors.txt", "GenericAnatomyColors.txt"):
             table = slicer.vtkMRMLColorTableNode()
             table.SetTypeToUser()

@@ -1,4 +1,5 @@
 """The ``slicer`` and ``ctk`` Python modules as a running Slicer has them."""
+
 from __future__ import annotations
 
 import importlib
@@ -37,12 +38,18 @@ def hide_leaked_names() -> None:
     """slicer-core spreads slicer.util over ``slicer`` itself, which Slicer does not: ``slicer.getNode`` must fail."""
     util = importlib.import_module("slicer.util")
     for name in list(vars(slicer)):
-        if not name.startswith(("_", "vtk")) and name != "util" and (name in vars(util) or name in ("me", "module", "info", "item_name")):
+        if (
+            not name.startswith(("_", "vtk"))
+            and name != "util"
+            and (name in vars(util) or name in ("me", "module", "info", "item_name"))
+        ):
             delattr(slicer, name)
 
 
 class _QtKitFinder:
-    """Finds Slicer's PythonQt kits, e.g. ``qSlicerSegmentationsModuleWidgetsPythonQt``: each gives all qMRML and qSlicer classes."""
+    """Finds Slicer's PythonQt kits, e.g. ``qSlicerSegmentationsModuleWidgetsPythonQt``: each gives all qMRML
+    and qSlicer classes.
+    """
 
     NAME = re.compile(r"q(Slicer|MRML)\w*PythonQt")
 

@@ -1,12 +1,14 @@
 """Stand-ins for ctk, qMRML and qSlicer classes, built from the API manifest.
 
-1. A stand-in has every property, signal, slot, invokable and enum of the real class, and nothing else (or its Qt base's).
+1. A stand-in has every property, signal, slot, invokable and enum of the real class, and nothing else (or its Qt
+base's).
 2. What no model gives a behaviour raises NotModelled when it is called; plain properties simply keep their value.
 3. What the real class does not have raises AttributeError (see `pythonqt.attributes`).
 
 A *model* (see `widgets/`) is a class body of behaviour for one real class: methods named as real slots or invokables,
 ``_get_X`` and ``_set_X`` for the property X, ``_set_up`` run after construction, ``_defaults`` for property values.
 """
+
 from __future__ import annotations
 
 import enum
@@ -23,9 +25,23 @@ qt = pythonqt.install()
 from PySide6 import QtCore, QtWidgets  # noqa: E402
 
 PYTHON_TYPES: dict[str, type] = {
-    "bool": bool, "int": int, "uint": int, "qlonglong": int, "double": float, "float": float, "QString": str,
+    "bool": bool,
+    "int": int,
+    "uint": int,
+    "qlonglong": int,
+    "double": float,
+    "float": float,
+    "QString": str,
 }
-SKIPPED_MODEL_NAMES = {"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__"}
+SKIPPED_MODEL_NAMES = {
+    "__dict__",
+    "__weakref__",
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__firstlineno__",
+    "__static_attributes__",
+}
 
 manifest: Manifest = load()
 _models: dict[str, type] = {}
@@ -55,7 +71,7 @@ def _signal_type(cpp_type: str) -> Any:
 
 
 def _argument_types(signature: str) -> list[str]:
-    inside = signature[signature.index("(") + 1:-1]
+    inside = signature[signature.index("(") + 1 : -1]
     return [text for text in inside.split(",") if text]
 
 
@@ -70,7 +86,9 @@ def _signals(api: ApiClass) -> dict[str, Any]:
             if overload not in overloads:
                 overloads.append(overload)
             table[signature] = (name, overload)
-        members[name] = QtCore.Signal(*overloads, name=name) if len(overloads) > 1 else QtCore.Signal(*overloads[0], name=name)
+        members[name] = (
+            QtCore.Signal(*overloads, name=name) if len(overloads) > 1 else QtCore.Signal(*overloads[0], name=name)
+        )
         for signature in signatures:
             overload = table[signature][1]
             key = (overload[0] if len(overload) == 1 else overload) if len(overloads) > 1 else None
@@ -110,15 +128,23 @@ def _properties(api: ApiClass, body: dict[str, Any]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     accessors = {}
     for name, declared in api.properties.items():
-        python_type = int if declared.type in api.enums or declared.type in api.flags or "::" in declared.type else PYTHON_TYPES.get(declared.type, object)
-        empty = {bool: False, int: 0, float: 0.0, str: ""}.get(python_type, [] if declared.type == "QStringList" else None)
+        python_type = (
+            int
+            if declared.type in api.enums or declared.type in api.flags or "::" in declared.type
+            else PYTHON_TYPES.get(declared.type, object)
+        )
+        empty = {bool: False, int: 0, float: 0.0, str: ""}.get(
+            python_type, [] if declared.type == "QStringList" else None
+        )
         default = body.get("_defaults", {}).get(name, empty)
         plain_get, plain_set = _plain_accessors(declared, default)
         getter = _as_tuple(body[f"_get_{name}"]) if f"_get_{name}" in body else plain_get
         setter = body.get(f"_set_{name}", plain_set) if declared.write else None
         accessors[name] = (getter, setter, declared.type)
         if name not in body:
-            members[name] = QtCore.Property("QStringList" if declared.type == "QStringList" else python_type, getter, setter)
+            members[name] = QtCore.Property(
+                "QStringList" if declared.type == "QStringList" else python_type, getter, setter
+            )
     return {**members, STAND_IN_PROPERTIES: accessors}
 
 
@@ -158,7 +184,9 @@ def _enums(api: ApiClass) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, keys in api.enums.items():
         known = {key: value for key, value in keys.items() if value is not None}
-        members[name] = enum.IntFlag(name, known) if name in api.flags.values() else enum.IntEnum(name, known) if known else int
+        members[name] = (
+            enum.IntFlag(name, known) if name in api.flags.values() else enum.IntEnum(name, known) if known else int
+        )
         members.update({key: value for key, value in keys.items() if value is not None})
     for flags, values in api.flags.items():
         members.setdefault(flags, members.get(values, int))
@@ -169,7 +197,9 @@ def _constructor(base: type, set_up: Callable | None) -> Callable:
     def __init__(self: Any, *arguments: Any) -> None:
         parent = next((a for a in arguments if isinstance(a, QtCore.QObject)), None)
         text = next((a for a in arguments if isinstance(a, str)), None)
-        if parent is not None and (not issubclass(type(self), QtWidgets.QWidget) or isinstance(parent, QtWidgets.QWidget)):
+        if parent is not None and (
+            not issubclass(type(self), QtWidgets.QWidget) or isinstance(parent, QtWidgets.QWidget)
+        ):
             base.__init__(self, parent)
         else:
             base.__init__(self)
@@ -196,7 +226,11 @@ def build(name: str) -> type:
         return getattr(qt, name)
     api = manifest[name]
     base = _base_of(api)
-    body = {key: value for key, value in vars(_models.get(name, object)).items() if key not in SKIPPED_MODEL_NAMES} if name in _models else {}
+    body = (
+        {key: value for key, value in vars(_models.get(name, object)).items() if key not in SKIPPED_MODEL_NAMES}
+        if name in _models
+        else {}
+    )
     own = {**_enums(api), **_signals(api), **body}
     own.update(_properties(api, body))
     own.update(_methods(api, base, set(own)))

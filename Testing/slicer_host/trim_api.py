@@ -3,10 +3,13 @@
 
 usage: python Testing/slicer_host/trim_api.py SOURCE.json [SOURCE.json ...]
 
-Each SOURCE lists classes with their bases, properties, signals, slots, invokables and enums, taken from the headers of one
-Slicer version. The classes named in ``api/classes.txt`` and their bases are kept, and of them only what every SOURCE has,
+Each SOURCE lists classes with their bases, properties, signals, slots, invokables and enums, taken from the headers
+of one
+Slicer version. The classes named in ``api/classes.txt`` and their bases are kept, and of them only what every SOURCE
+has,
 so that whatever the project uses exists in the oldest and in the newest of these versions.
 """
+
 from __future__ import annotations
 
 import json
@@ -78,7 +81,9 @@ def trim(sources: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     tables = [{name: compact(entry) for name, entry in source["classes"].items()} for source in sources]
     missing = [name for name in names if any(name not in table for table in tables)]
     if missing:
-        raise SystemExit(f"classes.txt must name classes that every source has; these are missing: {', '.join(missing)}")
+        raise SystemExit(
+            f"classes.txt must name classes that every source has; these are missing: {', '.join(missing)}"
+        )
     kept = {}
     for name in wanted_classes(names, tables[0]):
         kept[name] = tables[0][name]

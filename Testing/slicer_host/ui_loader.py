@@ -1,4 +1,7 @@
-"""qt.QUiLoader that makes ctk and qMRML widgets of a .ui file by class name and holds the file against the API manifest."""
+"""qt.QUiLoader that makes ctk and qMRML widgets of a .ui file by class name and holds the file against the API
+manifest.
+"""
+
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
@@ -27,7 +30,10 @@ def take_connections(root: ElementTree.Element) -> list[Connection]:
     """Take the connections out of the tree: PySide6's loader cannot make those with VTK types."""
     taken = []
     for section in root.findall("connections"):
-        taken += [Connection(*(c.findtext(part) or "" for part in ("sender", "signal", "receiver", "slot"))) for c in section.findall("connection")]
+        taken += [
+            Connection(*(c.findtext(part) or "" for part in ("sender", "signal", "receiver", "slot")))
+            for c in section.findall("connection")
+        ]
         root.remove(section)
     return taken
 
@@ -42,7 +48,9 @@ def check_custom_classes(root: ElementTree.Element, path: str) -> None:
 
 
 def take_enum_properties(root: ElementTree.Element, path: str) -> list[tuple[str, str, int]]:
-    """Take properties with enums of stand-ins out of the tree, as (widget, property, value); refuse unknown properties."""
+    """Take properties with enums of stand-ins out of the tree, as (widget, property, value); refuse unknown
+    properties.
+    """
     taken = []
     for widget in root.iter("widget"):
         class_name = widget.get("class") or ""
@@ -56,7 +64,9 @@ def take_enum_properties(root: ElementTree.Element, path: str) -> list[tuple[str
             value = prop[0]
             keys = (value.text or "").split("|")
             if value.tag in ("enum", "set") and any(key.split("::")[0] in manifest for key in keys):
-                taken.append((widget.get("name") or "", name, sum(int(getattr(cls, key.split("::")[-1])) for key in keys)))
+                taken.append(
+                    (widget.get("name") or "", name, sum(int(getattr(cls, key.split("::")[-1])) for key in keys))
+                )
                 widget.remove(prop)
     return taken
 
@@ -117,7 +127,9 @@ class UiLoader(QtUiTools.QUiLoader):
         for connection in connections:
             receiver = named(connection.receiver)
             if not has_slot(receiver, normalised(connection.slot)):
-                raise UiFileError(f"{path}: {receiver.className()} '{connection.receiver}' has no slot {connection.slot}")
+                raise UiFileError(
+                    f"{path}: {receiver.className()} '{connection.receiver}' has no slot {connection.slot}"
+                )
             try:
                 named(connection.sender).connect(connection.signal, receiver, connection.slot)
             except AttributeError as error:

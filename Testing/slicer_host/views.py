@@ -1,4 +1,5 @@
 """Pictures of slice and 3D views, rendered headless through EGL by Slicer's real displayable managers."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,12 +11,21 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 SLICE_MANAGERS = (
-    "vtkMRMLModelSliceDisplayableManager", "vtkMRMLCrosshairDisplayableManager", "vtkMRMLOrientationMarkerDisplayableManager",
-    "vtkMRMLRulerDisplayableManager", "vtkMRMLSegmentationsDisplayableManager2D", "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLCrosshairDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
+    "vtkMRMLRulerDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLMarkupsDisplayableManager",
 )
 THREE_D_MANAGERS = (
-    "vtkMRMLCameraDisplayableManager", "vtkMRMLViewDisplayableManager", "vtkMRMLModelDisplayableManager", "vtkMRMLOrientationMarkerDisplayableManager",
-    "vtkMRMLSegmentationsDisplayableManager3D", "vtkMRMLMarkupsDisplayableManager", "vtkMRMLVolumeRenderingDisplayableManager",
+    "vtkMRMLCameraDisplayableManager",
+    "vtkMRMLViewDisplayableManager",
+    "vtkMRMLModelDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager3D",
+    "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLVolumeRenderingDisplayableManager",
 )
 
 
@@ -89,10 +99,20 @@ class SliceView(View):
         actor = vtk.vtkActor2D()
         actor.SetMapper(self.mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
-        self.renderer.AddViewProp(actor)
+        image_renderer = vtk.vtkRenderer()  # the volume below, segments and markups above, as in ctkVTKSliceView
+        image_renderer.AddViewProp(actor)
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(image_renderer)
+        self.renderer.SetLayer(1)
         self.logic.ResizeSliceNode(*size_px)
 
-    def show(self, volume: Any, offset_mm: float | None = None, field_of_view_mm: float | None = None, centre_ras: tuple[float, float, float] | None = None) -> None:
+    def show(
+        self,
+        volume: Any,
+        offset_mm: float | None = None,
+        field_of_view_mm: float | None = None,
+        centre_ras: tuple[float, float, float] | None = None,
+    ) -> None:
         """Put `volume` in the background; go to the slice at `offset_mm` or through `centre_ras`, zoomed so that
         `field_of_view_mm` fits the width."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())

@@ -1,4 +1,5 @@
 """One host for all tests of this folder; every test starts with an empty scene and ends without hidden exceptions."""
+
 from __future__ import annotations
 
 import sys
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 pytest.importorskip("slicer_core", reason="needs the extra 'slicer-host'")
 pytest.importorskip("PySide6", reason="needs the extra 'slicer-host'")
 
-from slicer_host import Host, install  # noqa: E402
+from slicer_host import Host, install
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def slicer_host() -> Host:
     return install()
 
 
-@pytest.fixture()
+@pytest.fixture
 def host(slicer_host: Host) -> Iterator[Host]:
     slicer_host.clear_scene()
     slicer_host.errors.clear()

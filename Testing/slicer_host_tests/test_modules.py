@@ -1,4 +1,5 @@
 """A scripted module from load to unload, on the host's own ScriptedLoadableModule and parameterNodeWrapper."""
+
 from __future__ import annotations
 
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-MODULE = '''
+MODULE = """
 import pathlib
 from typing import Annotated
 import qt, slicer, vtk
@@ -54,10 +55,10 @@ class HostProbeWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 class HostProbeLogic(ScriptedLoadableModuleLogic):
     pass
-'''
+"""
 
 
-@pytest.fixture()
+@pytest.fixture
 def module(host, tmp_path: Path):
     sys.modules.pop("HostProbe", None)
     file = tmp_path / "HostProbe.py"
@@ -103,7 +104,13 @@ def test_parameters_survive_saving_the_scene(host, module, tmp_path):
     host.clear_scene()
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     again = HostProbe.HostProbeParameterNode(HostProbe.HostProbeLogic().getParameterNode())
-    assert (again.volume.GetName(), again.threshold, again.age, again.notes, again.folder) == ("CT", 7.25, 54, ["one", "two"], tmp_path)
+    assert (again.volume.GetName(), again.threshold, again.age, again.notes, again.folder) == (
+        "CT",
+        7.25,
+        54,
+        ["one", "two"],
+        tmp_path,
+    )
 
 
 def test_packages_are_checked_for_real_and_never_installed(host):

@@ -1,12 +1,16 @@
 """The application core: files, geometry, subject hierarchy, pictures."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 OBLIQUE = np.array([[-0.86, 0.27, 0, 4], [-0.27, -0.86, 0, 5], [0, 0, 2.5, 6], [0, 0, 0, 1.0]])
-ENTRY = ("Segmentation category and type - 3D Slicer General Anatomy list~SCT^91723000^Anatomical Structure~SCT^64033007^Kidney~SCT^24028007^Right~"
-         "Anatomic codes - DICOM master list~^^~^^")
+ENTRY = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~"
+    "SCT^91723000^Anatomical Structure~SCT^64033007^Kidney~SCT^24028007^Right~"
+    "Anatomic codes - DICOM master list~^^~^^"
+)
 
 
 def kidney(slicer):
@@ -30,7 +34,10 @@ def test_oblique_segments_come_back_exactly_from_files(host, tmp_path):
     volume, node, labels = kidney(slicer)
     assert slicer.util.saveNode(node, str(tmp_path / "k.seg.nrrd"))
     assert slicer.util.saveNode(volume, str(tmp_path / "ct.nii.gz"))
-    again, ct = slicer.util.loadSegmentation(str(tmp_path / "k.seg.nrrd")), slicer.util.loadVolume(str(tmp_path / "ct.nii.gz"))
+    again, ct = (
+        slicer.util.loadSegmentation(str(tmp_path / "k.seg.nrrd")),
+        slicer.util.loadVolume(str(tmp_path / "ct.nii.gz")),
+    )
     assert (slicer.util.arrayFromSegmentBinaryLabelmap(again, "cortex", ct) == labels).all()
     entry = vtk.reference("")
     again.GetSegmentation().GetSegment("cortex").GetTag("TerminologyEntry", entry)
@@ -64,7 +71,6 @@ def test_layout_survives_closing_the_scene(host):
 
 def test_a_slice_view_shows_the_overlay(host):
     import slicer
-
     from slicer_host.views import NoRendering, SliceView
 
     volume, node, _ = kidney(slicer)

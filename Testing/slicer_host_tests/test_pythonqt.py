@@ -1,4 +1,5 @@
 """Qt as PythonQt shows it."""
+
 from __future__ import annotations
 
 import sys
@@ -6,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.fixture()
+@pytest.fixture
 def qt(host):
     import qt
 

@@ -1,4 +1,5 @@
 """Stand-ins offer what the real classes have, and nothing else."""
+
 from __future__ import annotations
 
 import inspect
@@ -39,7 +40,9 @@ def test_every_model_is_of_a_real_class_and_its_properties_are_real(standin):
         for member in vars(body):
             if member.startswith(("_get_", "_set_")) and member != "_set_up":
                 declared = member[5:]
-                assert any(declared in entry.properties for entry in standin.manifest.lineage(name)), f"{name}.{declared}"
+                assert any(declared in entry.properties for entry in standin.manifest.lineage(name)), (
+                    f"{name}.{declared}"
+                )
 
 
 def test_every_real_member_is_there(standin):
@@ -52,22 +55,24 @@ def test_every_real_member_is_there(standin):
 
 def test_what_is_real_but_not_modelled_says_so(host):
     import slicer
-
     from slicer_host import NotModelled
 
     with pytest.raises(NotModelled, match=r"qMRMLSegmentsTableView\.jumpSlices"):
         slicer.qMRMLSegmentsTableView().jumpSlices()
 
 
-@pytest.mark.parametrize("expression", [
-    "slicer.qMRMLNodeComboBox().nodes()",  # a plain public C++ method: invisible from Python
-    "setattr(slicer.qMRMLNodeComboBox(), 'fooBar', 1)",
-    "slicer.qMRMLNodeComboBox().connect('nodeChanged()', print)",
-    "ctk.ctkNoSuch",
-    "slicer.qMRMLNoSuch",
-    "slicer.getNode('x')",  # slicer-core spreads slicer.util over slicer; Slicer does not
-    "slicer.app.noSuch",
-])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "slicer.qMRMLNodeComboBox().nodes()",  # a plain public C++ method: invisible from Python
+        "setattr(slicer.qMRMLNodeComboBox(), 'fooBar', 1)",
+        "slicer.qMRMLNodeComboBox().connect('nodeChanged()', print)",
+        "ctk.ctkNoSuch",
+        "slicer.qMRMLNoSuch",
+        "slicer.getNode('x')",  # slicer-core spreads slicer.util over slicer; Slicer does not
+        "slicer.app.noSuch",
+    ],
+)
 def test_what_is_not_real_is_an_attribute_error(host, expression):
     import ctk
     import slicer
@@ -80,13 +85,19 @@ def test_trimming_keeps_what_all_versions_have_and_lists_default_arguments(tmp_p
     from slicer_host.trim_api import trim
 
     def method(name, *parameters):
-        return {"name": name, "params": [dict(zip(("type", "default"), p.split("="), strict=False)) for p in parameters]}
+        return {
+            "name": name,
+            "params": [dict(zip(("type", "default"), p.split("="), strict=False)) for p in parameters],
+        }
 
     def source(slots):
         entry = {"bases": ["QWidget"], "properties": [], "signals": [], "slots": slots, "invokables": [], "enums": {}}
         return {"sources": {}, "classes": {"ctkA": entry, "ctkB": {**entry, "bases": ["ctkA"]}}}
 
-    old, new = source([method("show", "int", "bool=true")]), source([method("show", "int", "bool=true"), method("later")])
+    old, new = (
+        source([method("show", "int", "bool=true")]),
+        source([method("show", "int", "bool=true"), method("later")]),
+    )
     kept = trim([old, new], ["ctkB"])["classes"]
     assert kept["ctkA"]["slots"] == ["show(int,bool)", "show(int)"]
     assert list(kept) == ["ctkA", "ctkB"]

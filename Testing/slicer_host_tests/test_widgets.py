@@ -1,11 +1,12 @@
 """Behaviour of the modelled widgets on real MRML nodes."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 
-@pytest.fixture()
+@pytest.fixture
 def slicer(host):
     import slicer
 
@@ -128,7 +129,6 @@ def test_table_view_shows_the_table_node(slicer):
 
 def test_a_modal_dialog_is_answered_and_an_unexpected_one_is_noted(host, slicer):
     import qt
-
     from slicer_host.dialogs import UnexpectedDialog, press
 
     box = qt.QMessageBox(qt.QMessageBox.Question, "Cancel?", "Cancel the run?", qt.QMessageBox.Yes | qt.QMessageBox.No)

@@ -3,9 +3,12 @@
 
 usage: python Testing/slicer_host/oracles/load_panels.py --base-python CHECKOUT/Base/Python MODULE.py [MODULE.py ...]
 
-For each module: load it, set up its panel, enter it, close the scene, leave it, unload it. Prints what failed and exits with
-the number of panels that did. Set SLICER_HOST_API to an untrimmed API manifest: other modules use more classes than ours.
+For each module: load it, set up its panel, enter it, close the scene, leave it, unload it. Prints what failed and
+exits with
+the number of panels that did. Set SLICER_HOST_API to an untrimmed API manifest: other modules use more classes than
+ours.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 def open_panel(path: Path, base_python: Path | None, picture: Path | None) -> None:
     from slicer_host import install
-
     from slicer_host.dialogs import reject
 
     host = install(base_python=base_python)
@@ -46,7 +48,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-python", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each panel")
-    parser.add_argument("--path", type=Path, action="append", default=[], help="folder that the modules import from, e.g. of Slicer's SampleData module")
+    parser.add_argument(
+        "--path",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder that the modules import from, e.g. of Slicer's SampleData module",
+    )
     parser.add_argument("modules", nargs="+", type=Path)
     arguments = parser.parse_args()
     sys.path += [str(folder) for folder in arguments.path]
@@ -59,7 +67,9 @@ def main() -> int:
     options += [part for folder in arguments.path for part in ("--path", str(folder))]
     failed = 0
     for module in arguments.modules:
-        run = subprocess.run([sys.executable, __file__, *options, str(module)], capture_output=True, text=True, check=False, timeout=60)
+        run = subprocess.run(
+            [sys.executable, __file__, *options, str(module)], capture_output=True, text=True, check=False, timeout=60
+        )
         failed += run.returncode != 0
         last = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines()
         print(f"{'ok    ' if run.returncode == 0 else 'FAILED'} {module.stem}: {last[-1] if last else run.returncode}")

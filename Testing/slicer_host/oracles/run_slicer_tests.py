@@ -3,10 +3,13 @@
 
 usage: python Testing/slicer_host/oracles/run_slicer_tests.py CHECKOUT [--own-layer] [pytest arguments...]
 
-CHECKOUT holds a copy of Slicer's sources. Its Base/Python gives slicer.parameterNodeWrapper and the like; with --own-layer
-those of the host are tested in their place. Set SLICER_HOST_API to an untrimmed API manifest: these tests use more classes
+CHECKOUT holds a copy of Slicer's sources. Its Base/Python gives slicer.parameterNodeWrapper and the like; with
+--own-layer
+those of the host are tested in their place. Set SLICER_HOST_API to an untrimmed API manifest: these tests use more
+classes
 than the project does.
 """
+
 from __future__ import annotations
 
 import os
@@ -26,7 +29,9 @@ def keep_pip_out(folder: Path) -> None:
 
 
 class SampleVolumes:
-    """pytest plugin: each test file starts with volumes loaded, as Slicer's CTest does; made-up ones of the same names."""
+    """pytest plugin: each test file starts with volumes loaded, as Slicer's CTest does; made-up ones of the
+    same names.
+    """
 
     NAMES = ("MR-head", "T1", "T1_longname", "T1_uncompressed", "pd_z-_float_xyz")
 
@@ -71,8 +76,22 @@ def main(arguments: list[str]) -> int:
         import SubjectHierarchyLib.parameterNodeWrapper.guiConnectors  # noqa: F401
     keep_pip_out(host.folder / "pip")
     tests = checkout / "Base" / "Python" / "slicer" / "tests"
-    return pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xvfb", "--tb=line", "-rfE", "--rootdir", str(tests), *(rest or [str(tests)])],
-                       plugins=[SampleVolumes(host.folder)])
+    return pytest.main(
+        [
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xvfb",
+            "--tb=line",
+            "-rfE",
+            "--rootdir",
+            str(tests),
+            *(rest or [str(tests)]),
+        ],
+        plugins=[SampleVolumes(host.folder)],
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Run the unittest cases of a released extension on the host.
 
-usage: python Testing/slicer_host/oracles/run_unittests.py --base-python CHECKOUT/Base/Python --path FOLDER MODULE.py TESTCASE.py...
+usage: python Testing/slicer_host/oracles/run_unittests.py --base-python CHECKOUT/Base/Python --path FOLDER MODULE.py
+TESTCASE.py...
 
 MODULE.py is loaded first; each TESTCASE.py is imported from the folder beside it. Exits with 1 when one fails.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +26,10 @@ def sample_data() -> types.ModuleType:
 
     class SampleDataLogic:
         def downloadDentalSurgery(self):
-            return [slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), dtype=np.int16), name=name) for name in ("PreDentalSurgery", "PostDentalSurgery")]
+            return [
+                slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), dtype=np.int16), name=name)
+                for name in ("PreDentalSurgery", "PostDentalSurgery")
+            ]
 
         def downloadMRHead(self):
             return slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), dtype=np.int16), name="MRHead")
@@ -50,9 +55,14 @@ def main() -> int:
     suite = unittest.TestSuite()
     for case in arguments.cases:
         sys.path.insert(0, str(case.resolve().parent.parent))
-        suite.addTests(unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(f"{case.parent.name}.{case.stem}")))
+        suite.addTests(
+            unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(f"{case.parent.name}.{case.stem}"))
+        )
     result = unittest.TextTestRunner(verbosity=2).run(suite)
-    print(f"{result.testsRun - len(result.failures) - len(result.errors)} of {result.testsRun} pass; {len(host.errors)} exceptions in slots or observers")
+    print(
+        f"{result.testsRun - len(result.failures) - len(result.errors)} of {result.testsRun} pass; "
+        f"{len(host.errors)} exceptions in slots or observers"
+    )
     return int(not result.wasSuccessful())
 
 

@@ -1,4 +1,5 @@
 """Attribute access on Qt objects as in PythonQt: children by name, dynamic properties, nothing new on C++ objects."""
+
 from __future__ import annotations
 
 import enum
@@ -34,7 +35,9 @@ def class_name(obj: QtCore.QObject) -> str:
 
 
 def is_cpp(cls: type) -> bool:
-    """Whether instances of `cls` stand for C++ objects (a Python subclass may grow attributes, a C++ object may not)."""
+    """Whether instances of `cls` stand for C++ objects (a Python subclass may grow attributes, a C++ object
+    may not).
+    """
     return STAND_IN_FOR in cls.__dict__ or cls.__module__.startswith("PySide6")
 
 
@@ -97,7 +100,10 @@ def _setattr(self: QtCore.QObject, name: str, value: Any) -> None:
                 return
             if known is not None:
                 raise AttributeError(f"'{name}' can not be overwritten on {class_name(self)} object")
-            raise AttributeError(f"'{name}' does not exist on {class_name(self)} and creating new attributes on C++ objects is not allowed")
+            raise AttributeError(
+                f"'{name}' does not exist on {class_name(self)} and "
+                "creating new attributes on C++ objects is not allowed"
+            )
     _shiboken_setattr(self, name, value)
 
 
@@ -130,8 +136,9 @@ def patch_qobject() -> None:
     _QObject.__getattribute__ = _getattribute
     _QObject.__getattr__ = _getattr
     _QObject.findChild, _QObject.findChildren = find_child, find_children
-    _QObject.name = property(lambda self: read_property(self, "objectName"),
-                             lambda self, value: write_property(self, "objectName", value))
+    _QObject.name = property(
+        lambda self: read_property(self, "objectName"), lambda self, value: write_property(self, "objectName", value)
+    )
     _QObject.delete = lambda self: shiboken6.delete(self)
 
 

@@ -1,4 +1,5 @@
 """The one merged ``qt`` module of PythonQt, over PySide6."""
+
 from __future__ import annotations
 
 import enum
@@ -9,11 +10,11 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6 import QtCore, QtGui, QtNetwork, QtPrintSupport, QtSvg, QtUiTools, QtWidgets, QtXml  # noqa: E402
+from PySide6 import QtCore, QtGui, QtNetwork, QtPrintSupport, QtSvg, QtUiTools, QtWidgets, QtXml
 
-from .attributes import patch_qobject, patch_type  # noqa: E402
-from .properties import patch_class  # noqa: E402
-from .signals import as_slot  # noqa: E402
+from .attributes import patch_qobject, patch_type
+from .properties import patch_class
+from .signals import as_slot
 
 KITS = (QtCore, QtGui, QtWidgets, QtUiTools, QtNetwork, QtSvg, QtXml, QtPrintSupport)
 

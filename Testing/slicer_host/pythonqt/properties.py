@@ -2,6 +2,7 @@
 
 PySide6's own ``true_property`` feature is not used: it takes ``setText`` and ``isEnabled`` away, which PythonQt keeps.
 """
+
 from __future__ import annotations
 
 import os

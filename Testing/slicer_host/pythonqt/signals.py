@@ -1,4 +1,5 @@
 """``obj.connect('clicked(bool)', f)`` and ``obj.disconnect(...)`` as in PythonQt."""
+
 from __future__ import annotations
 
 import inspect
@@ -13,7 +14,9 @@ from ..errors import recorded
 
 _qt_connect = QtCore.QObject.connect
 _qt_disconnect = QtCore.QObject.disconnect
-SIGNAL_TABLE = "_signal_table"  # class attribute of stand-ins: normalised C++ signature -> (signal name, PySide overload)
+SIGNAL_TABLE = (
+    "_signal_table"  # class attribute of stand-ins: normalised C++ signature -> (signal name, PySide overload)
+)
 
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Callable[..., Any]]]] = {}
 
@@ -51,7 +54,9 @@ def as_slot(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stand_in_signal(sender: QtCore.QObject, signature: str) -> Any:
-    """Bound PySide6 signal of a stand-in for a real C++ signature such as ``currentNodeChanged(vtkMRMLNode*)``, or None."""
+    """Bound PySide6 signal of a stand-in for a real C++ signature such as
+    ``currentNodeChanged(vtkMRMLNode*)``, or None.
+    """
     for cls in type(sender).__mro__:
         table = cls.__dict__.get(SIGNAL_TABLE, {})
         if signature in table:

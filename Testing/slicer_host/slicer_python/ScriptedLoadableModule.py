@@ -1,14 +1,21 @@
-"""The four base classes of a scripted module, as Slicer's Base/Python has them (developer section and reload left out)."""
+"""The four base classes of a scripted module, as Slicer's Base/Python has them (developer section and reload
+left out).
+"""
+
 import importlib
 import os
 import unittest
 
 import qt
-
 import slicer
 from slicer.i18n import tr as _
 
-__all__ = ["ScriptedLoadableModule", "ScriptedLoadableModuleLogic", "ScriptedLoadableModuleTest", "ScriptedLoadableModuleWidget"]
+__all__ = [
+    "ScriptedLoadableModule",
+    "ScriptedLoadableModuleLogic",
+    "ScriptedLoadableModuleTest",
+    "ScriptedLoadableModuleWidget",
+]
 
 
 class ScriptedLoadableModule:
@@ -35,8 +42,16 @@ class ScriptedLoadableModule:
         return os.path.join(os.path.dirname(self.parent.path), "Resources", filename)
 
     def getDefaultModuleDocumentationLink(self, docPage=None):
-        url = slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
-        return "<p>" + _("For more information, see the {url_start}online documentation{url_end}.").format(url_start=f'<a href="{url}">', url_end="</a>") + "</p>"
+        url = (
+            slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        )
+        return (
+            "<p>"
+            + _("For more information, see the {url_start}online documentation{url_end}.").format(
+                url_start=f'<a href="{url}">', url_end="</a>"
+            )
+            + "</p>"
+        )
 
     def runTest(self, msec=100, **kwargs):
         module = importlib.import_module(self.__module__)

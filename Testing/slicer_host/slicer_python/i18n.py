@@ -1,4 +1,5 @@
 """slicer.i18n without translations: texts come back as they are, unless the application's translator knows better."""
+
 import inspect
 import os
 

@@ -2,6 +2,7 @@
 
 ``_requests`` lists (function, requirements, other arguments); ``_exit_code`` is what pip "answers" next.
 """
+
 import subprocess
 from importlib import metadata
 
@@ -55,7 +56,9 @@ def _satisfied(requirement, seen):
 def _needed_by_extras(requirement):
     for text in metadata.requires(requirement.name) or []:
         needed = Requirement(text)
-        if needed.marker is not None and any(needed.marker.evaluate({**default_environment(), "extra": extra}) for extra in requirement.extras):
+        if needed.marker is not None and any(
+            needed.marker.evaluate({**default_environment(), "extra": extra}) for extra in requirement.extras
+        ):
             yield Requirement(text.split(";")[0].strip())
 
 
@@ -64,24 +67,56 @@ def pip_check(req):
     return all(_satisfied(requirement, seen) for requirement in _to_requirements(req))
 
 
-def pip_ensure(requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True, requester=None, skip_in_testing=True, show_progress=True):
+def pip_ensure(
+    requirements,
+    constraints=None,
+    skip_packages=None,
+    prompt_install=True,
+    prompt_restart=True,
+    requester=None,
+    skip_in_testing=True,
+    show_progress=True,
+):
     import slicer
 
     missing = [r for r in _to_requirements(requirements) if not pip_check(r)]
     if not missing or (skip_in_testing and slicer.app.testingEnabled()):
         return None
     names = [str(r) for r in missing]
-    if prompt_install and not slicer.util.confirmOkCancelDisplay(f"{requester or 'A module'} needs these Python packages: {', '.join(names)}"):
+    if prompt_install and not slicer.util.confirmOkCancelDisplay(
+        f"{requester or 'A module'} needs these Python packages: {', '.join(names)}"
+    ):
         raise RuntimeError("User declined package installation")
-    return pip_install(names, constraints=constraints, skip_packages=skip_packages, requester=requester, show_progress=show_progress)
+    return pip_install(
+        names, constraints=constraints, skip_packages=skip_packages, requester=requester, show_progress=show_progress
+    )
 
 
-def pip_install(requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True, show_progress=True, requester=None, logCallback=None,
-                completedCallback=None):
+def pip_install(
+    requirements,
+    constraints=None,
+    no_deps_requirements=None,
+    skip_packages=None,
+    blocking=True,
+    show_progress=True,
+    requester=None,
+    logCallback=None,
+    completedCallback=None,
+):
     if skip_packages and (no_deps_requirements or not blocking):
         raise ValueError("skip_packages can be combined neither with no_deps_requirements nor with blocking=False")
-    return _pip("pip_install", requirements, blocking, completedCallback,
-                {"constraints": constraints, "no_deps_requirements": no_deps_requirements, "skip_packages": skip_packages, "requester": requester})
+    return _pip(
+        "pip_install",
+        requirements,
+        blocking,
+        completedCallback,
+        {
+            "constraints": constraints,
+            "no_deps_requirements": no_deps_requirements,
+            "skip_packages": skip_packages,
+            "requester": requester,
+        },
+    )
 
 
 def pip_uninstall(requirements, blocking=True, logCallback=None, completedCallback=None):

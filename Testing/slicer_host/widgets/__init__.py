@@ -1,4 +1,5 @@
 """Models: the behaviour of the ctk and qMRML widgets that scripted modules use most. Importing registers them all."""
+
 from . import (  # noqa: F401
     buttons,
     check_boxes,

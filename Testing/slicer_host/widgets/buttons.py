@@ -1,4 +1,6 @@
 """ctk buttons: push, menu, expand, check-box-in-a-button."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets

@@ -1,4 +1,5 @@
 """ctkCheckBox, ctkComboBox and ctkCheckableComboBox."""
+
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets

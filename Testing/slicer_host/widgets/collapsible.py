@@ -1,4 +1,6 @@
 """ctkCollapsibleButton and ctkCollapsibleGroupBox."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
@@ -49,9 +51,17 @@ class CollapsibleButton:
         arrow = QtWidgets.QStyleOption()
         arrow.initFrom(self)
         arrow.rect = QtCore.QRect(6, (HEADER_PX - 10) // 2, 10, 10)
-        painter.drawPrimitive(QtWidgets.QStyle.PE_IndicatorArrowRight if self.collapsed else QtWidgets.QStyle.PE_IndicatorArrowDown, arrow)
+        painter.drawPrimitive(
+            QtWidgets.QStyle.PE_IndicatorArrowRight if self.collapsed else QtWidgets.QStyle.PE_IndicatorArrowDown, arrow
+        )
         label = QtCore.QRect(22, 0, self.width - 26, HEADER_PX)
-        painter.drawItemText(label, QtCore.Qt.AlignLeft | QtCore.Qt.AlignVCenter | QtCore.Qt.TextShowMnemonic, self.palette, self.enabled, self.text)
+        painter.drawItemText(
+            label,
+            QtCore.Qt.AlignLeft | QtCore.Qt.AlignVCenter | QtCore.Qt.TextShowMnemonic,
+            self.palette,
+            self.enabled,
+            self.text,
+        )
 
     def hitButton(self, position):
         return position.y() < HEADER_PX

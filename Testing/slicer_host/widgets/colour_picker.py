@@ -1,4 +1,6 @@
 """ctkColorPickerButton and qMRMLColorPickerWidget."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtGui, QtWidgets

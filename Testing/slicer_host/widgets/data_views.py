@@ -1,4 +1,5 @@
 """Table, segment-selector and text widgets that show a MRML node."""
+
 from __future__ import annotations
 
 from PySide6 import QtGui, QtWidgets
@@ -44,7 +45,9 @@ class TableView:
         names = [table.GetColumnName(column) or "" for column in range(columns)]
         self._items.setColumnCount(columns)
         for row in range(rows):
-            self._items.appendRow([QtGui.QStandardItem(self._node.GetCellText(row, column)) for column in range(columns)])
+            self._items.appendRow(
+                [QtGui.QStandardItem(self._node.GetCellText(row, column)) for column in range(columns)]
+            )
         self._items.setHorizontalHeaderLabels(names)
 
     def copySelection(self):
@@ -80,7 +83,11 @@ class SegmentSelectorWidget:
 
         self._observations.clear()
         if node is not None:
-            events = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved, slicer.vtkSegmentation.SegmentModified)
+            events = (
+                slicer.vtkSegmentation.SegmentAdded,
+                slicer.vtkSegmentation.SegmentRemoved,
+                slicer.vtkSegmentation.SegmentModified,
+            )
             self._observations.add(node, events, lambda widget: widget._fill())
         self._fill()
         self.currentNodeChanged[object].emit(node)

@@ -1,4 +1,5 @@
 """Widgets without a behaviour that tests need; their plain properties keep their values."""
+
 from __future__ import annotations
 
 from ..standin import models

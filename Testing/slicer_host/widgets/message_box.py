@@ -1,4 +1,5 @@
 """ctkMessageBox: a message box with "Don't show this message again"."""
+
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
@@ -12,7 +13,9 @@ class MessageBox:
         return QtWidgets.QMessageBox.checkBox(self) is not None
 
     def _set_dontShowAgainVisible(self, visible):
-        QtWidgets.QMessageBox.setCheckBox(self, QtWidgets.QCheckBox("Don't show this message again", self) if visible else None)
+        QtWidgets.QMessageBox.setCheckBox(
+            self, QtWidgets.QCheckBox("Don't show this message again", self) if visible else None
+        )
 
     def _get_dontShowAgain(self):
         box = QtWidgets.QMessageBox.checkBox(self)

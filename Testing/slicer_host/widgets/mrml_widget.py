@@ -1,4 +1,5 @@
 """qMRMLWidget and its kin: widgets that hand a scene on."""
+
 from __future__ import annotations
 
 from ..standin import models

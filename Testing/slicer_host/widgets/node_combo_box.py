@@ -1,4 +1,6 @@
 """qMRMLNodeComboBox and qMRMLCheckableNodeComboBox."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
@@ -49,12 +51,18 @@ class NodeComboBox:
 
     def _offers(self, node):
         kinds = self.nodeTypes
-        if kinds and not any(node.GetClassName() == kind or (self.showChildNodeTypes and node.IsA(kind)) for kind in kinds):
+        if kinds and not any(
+            node.GetClassName() == kind or (self.showChildNodeTypes and node.IsA(kind)) for kind in kinds
+        ):
             return False
-        if any(node.IsA(kind) for kind in self.hideChildNodeTypes) or (node.GetHideFromEditors() and not self.showHidden):
+        if any(node.IsA(kind) for kind in self.hideChildNodeTypes) or (
+            node.GetHideFromEditors() and not self.showHidden
+        ):
             return False
         for kind, name, value in self._attributes:
-            if node.IsA(kind) and (node.GetAttribute(name) is None or (value is not None and node.GetAttribute(name) != str(value))):
+            if node.IsA(kind) and (
+                node.GetAttribute(name) is None or (value is not None and node.GetAttribute(name) != str(value))
+            ):
                 return False
         return True
 

@@ -1,4 +1,5 @@
 """VTK observers that do not outlive the widget that made them."""
+
 from __future__ import annotations
 
 import weakref
@@ -37,8 +38,13 @@ def scene_events() -> tuple[int, ...]:
     """Events after which the nodes of a scene may be others than before."""
     from slicer import vtkMRMLScene
 
-    return (vtkMRMLScene.NodeAddedEvent, vtkMRMLScene.NodeRemovedEvent, vtkMRMLScene.EndBatchProcessEvent,
-            vtkMRMLScene.EndCloseEvent, vtkMRMLScene.EndImportEvent)
+    return (
+        vtkMRMLScene.NodeAddedEvent,
+        vtkMRMLScene.NodeRemovedEvent,
+        vtkMRMLScene.EndBatchProcessEvent,
+        vtkMRMLScene.EndCloseEvent,
+        vtkMRMLScene.EndImportEvent,
+    )
 
 
 def node_id(node: Any) -> str:

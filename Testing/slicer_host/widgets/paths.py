@@ -1,4 +1,6 @@
 """ctkPathLineEdit and ctkDirectoryButton."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 import os

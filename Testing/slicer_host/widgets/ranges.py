@@ -1,4 +1,6 @@
 """Two-value number widgets: ctkRangeWidget, ctkDoubleRangeSlider and qMRML's."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtWidgets
@@ -9,7 +11,14 @@ from ..standin import models
 class _TwoValues:
     """Shared body: minimum <= minimumValue <= maximumValue <= maximum, with CTK's signals."""
 
-    _defaults = {"minimum": 0.0, "maximum": 99.0, "singleStep": 1.0, "minimumValue": 0.0, "maximumValue": 99.0, "tracking": True}
+    _defaults = {
+        "minimum": 0.0,
+        "maximum": 99.0,
+        "singleStep": 1.0,
+        "minimumValue": 0.0,
+        "maximumValue": 99.0,
+        "tracking": True,
+    }
 
     def _set_up(self):
         layout = QtWidgets.QHBoxLayout(self)
@@ -18,7 +27,7 @@ class _TwoValues:
         layout.addWidget(self._slider)
 
     def setValues(self, low, high):
-        low, high = sorted((min(max(float(v), self.minimum), self.maximum) for v in (low, high)))
+        low, high = sorted(min(max(float(v), self.minimum), self.maximum) for v in (low, high))
         old_low, old_high = self.minimumValue, self.maximumValue
         self.__dict__.setdefault("_values", {}).update(minimumValue=low, maximumValue=high)
         if low != old_low:
@@ -56,7 +65,9 @@ class _TwoValues:
 
 
 def _body(**extra):
-    shared = {name: member for name, member in vars(_TwoValues).items() if name == "_set_up" or not name.startswith("__")}
+    shared = {
+        name: member for name, member in vars(_TwoValues).items() if name == "_set_up" or not name.startswith("__")
+    }
     return type("Body", (), {**shared, **extra})
 
 

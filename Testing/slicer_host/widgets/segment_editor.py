@@ -1,4 +1,6 @@
 """qMRMLSegmentEditorWidget: nodes, selectors, effect buttons and undo; no effect paints. See README, limits."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtWidgets
@@ -8,15 +10,38 @@ from ..standin import build, models
 from . import segment_editor_parts as parts
 from .observing import Observations
 
-EFFECTS = ("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices",
-           "Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume")
+EFFECTS = (
+    "Threshold",
+    "Paint",
+    "Draw",
+    "Erase",
+    "Level tracing",
+    "Grow from seeds",
+    "Fill between slices",
+    "Margin",
+    "Hollow",
+    "Smoothing",
+    "Scissors",
+    "Islands",
+    "Logical operators",
+    "Mask volume",
+)
 
 
 @models("qMRMLSegmentEditorWidget")
 class SegmentEditorWidget:
-    _defaults = {"undoEnabled": True, "maximumNumberOfUndoStates": 10, "segmentationNodeSelectorVisible": True,
-                 "sourceVolumeNodeSelectorVisible": True, "maskingSectionVisible": True, "show3DButtonVisible": True,
-                 "addRemoveSegmentButtonsVisible": True, "switchToSegmentationsButtonVisible": True, "specifyGeometryButtonVisible": True, "effectColumnCount": 2}
+    _defaults = {
+        "undoEnabled": True,
+        "maximumNumberOfUndoStates": 10,
+        "segmentationNodeSelectorVisible": True,
+        "sourceVolumeNodeSelectorVisible": True,
+        "maskingSectionVisible": True,
+        "show3DButtonVisible": True,
+        "addRemoveSegmentButtonsVisible": True,
+        "switchToSegmentationsButtonVisible": True,
+        "specifyGeometryButtonVisible": True,
+        "effectColumnCount": 2,
+    }
 
     def _set_up(self):
         import slicer
@@ -28,16 +53,24 @@ class SegmentEditorWidget:
         self._order, self._unordered_visible, self._effect_objects, self._effect_buttons = list(EFFECTS), True, {}, {}
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._segmentation_selector = parts.selector(self, "SegmentationNodeComboBox", "vtkMRMLSegmentationNode", self.setSegmentationNode)
-        self._volume_selector = parts.selector(self, "SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", self.setSourceVolumeNode)
+        self._segmentation_selector = parts.selector(
+            self, "SegmentationNodeComboBox", "vtkMRMLSegmentationNode", self.setSegmentationNode
+        )
+        self._volume_selector = parts.selector(
+            self, "SourceVolumeNodeComboBox", "vtkMRMLScalarVolumeNode", self.setSourceVolumeNode
+        )
         self._geometry_button = parts.button(self, QtWidgets.QToolButton, "SpecifyGeometryButton", "…", lambda: None)
         layout.addLayout(parts.row(self._segmentation_selector))
         layout.addLayout(parts.row(self._volume_selector, self._geometry_button))
         self._add_button = parts.button(self, QtWidgets.QPushButton, "AddSegmentButton", "Add", self._add_segment)
-        self._remove_button = parts.button(self, QtWidgets.QPushButton, "RemoveSegmentButton", "Remove", self._remove_segment)
+        self._remove_button = parts.button(
+            self, QtWidgets.QPushButton, "RemoveSegmentButton", "Remove", self._remove_segment
+        )
         self._show_3d_button = build("qMRMLSegmentationShow3DButton")(self)
         self._show_3d_button.setObjectName("Show3DButton")
-        self._switch_button = parts.button(self, QtWidgets.QToolButton, "SwitchToSegmentationsButton", "→", lambda: None)
+        self._switch_button = parts.button(
+            self, QtWidgets.QToolButton, "SwitchToSegmentationsButton", "→", lambda: None
+        )
         layout.addLayout(parts.row(self._add_button, self._remove_button, self._show_3d_button, self._switch_button))
         self._table = build("qMRMLSegmentsTableView")(self)
         self._table.setObjectName("SegmentsTableView")
@@ -112,7 +145,9 @@ class SegmentEditorWidget:
 
     def _needs_node(self):
         if self._node is None:
-            raise NotModelled("give qMRMLSegmentEditorWidget its vtkMRMLSegmentEditorNode first: without one Slicer logs an error")
+            raise NotModelled(
+                "give qMRMLSegmentEditorWidget its vtkMRMLSegmentEditorNode first: without one Slicer logs an error"
+            )
 
     def setSegmentationNode(self, node):
         if node is self.segmentationNode():

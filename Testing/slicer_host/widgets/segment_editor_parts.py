@@ -1,4 +1,5 @@
 """The parts that qMRMLSegmentEditorWidget is made of, under the object names that Slicer gives them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +19,9 @@ def selector(owner: QtWidgets.QWidget, name: str, kind: str, chosen: Callable[[A
     return box
 
 
-def button(owner: QtWidgets.QWidget, kind: type, name: str, text: str, clicked: Callable[[], None]) -> QtWidgets.QAbstractButton:
+def button(
+    owner: QtWidgets.QWidget, kind: type, name: str, text: str, clicked: Callable[[], None]
+) -> QtWidgets.QAbstractButton:
     made = kind(owner)
     made.setObjectName(name)
     made.setText(text)
@@ -68,17 +71,27 @@ class MaskingBox:
         self.mask_mode, self.overwrite_mode = QtWidgets.QComboBox(self.box), QtWidgets.QComboBox(self.box)
         self.mask_mode.setObjectName("MaskModeComboBox")
         self.overwrite_mode.setObjectName("OverwriteModeComboBox")
-        for text, mode in (("Everywhere", Seg.EditAllowedEverywhere), ("Inside all segments", Seg.EditAllowedInsideAllSegments),
-                           ("Inside all visible segments", Seg.EditAllowedInsideVisibleSegments), ("Outside all segments", Seg.EditAllowedOutsideAllSegments),
-                           ("Outside all visible segments", Seg.EditAllowedOutsideVisibleSegments)):
+        for text, mode in (
+            ("Everywhere", Seg.EditAllowedEverywhere),
+            ("Inside all segments", Seg.EditAllowedInsideAllSegments),
+            ("Inside all visible segments", Seg.EditAllowedInsideVisibleSegments),
+            ("Outside all segments", Seg.EditAllowedOutsideAllSegments),
+            ("Outside all visible segments", Seg.EditAllowedOutsideVisibleSegments),
+        ):
             self.mask_mode.addItem(text, mode)
-        for text, mode in (("Overwrite all", Editor.OverwriteAllSegments), ("Overwrite visible", Editor.OverwriteVisibleSegments), ("Allow overlap", Editor.OverwriteNone)):
+        for text, mode in (
+            ("Overwrite all", Editor.OverwriteAllSegments),
+            ("Overwrite visible", Editor.OverwriteVisibleSegments),
+            ("Allow overlap", Editor.OverwriteNone),
+        ):
             self.overwrite_mode.addItem(text, mode)
         self._fixed_modes = self.mask_mode.count
         layout.addRow("Editable area:", self.mask_mode)
         layout.addRow("Modify other segments:", self.overwrite_mode)
         self.mask_mode.activated.connect(self._mask_chosen)
-        self.overwrite_mode.activated.connect(lambda index: self._node().SetOverwriteMode(self.overwrite_mode.itemData(index)))
+        self.overwrite_mode.activated.connect(
+            lambda index: self._node().SetOverwriteMode(self.overwrite_mode.itemData(index))
+        )
 
     def _node(self) -> Any:
         return self._owner.mrmlSegmentEditorNode()
@@ -106,7 +119,11 @@ class MaskingBox:
         segmentation_node = node.GetSegmentationNode()
         segmentation = segmentation_node.GetSegmentation() if segmentation_node is not None else None
         for index in range(segmentation.GetNumberOfSegments() if segmentation is not None else 0):
-            self.mask_mode.addItem(f"Inside {segmentation.GetNthSegment(index).GetName()}", segmentation.GetNthSegmentID(index))
+            self.mask_mode.addItem(
+                f"Inside {segmentation.GetNthSegment(index).GetName()}", segmentation.GetNthSegmentID(index)
+            )
         single = node.GetMaskMode() == vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
-        self.mask_mode.setCurrentIndex(self.mask_mode.findData(node.GetMaskSegmentID() if single else node.GetMaskMode()))
+        self.mask_mode.setCurrentIndex(
+            self.mask_mode.findData(node.GetMaskSegmentID() if single else node.GetMaskMode())
+        )
         self.overwrite_mode.setCurrentIndex(self.overwrite_mode.findData(node.GetOverwriteMode()))

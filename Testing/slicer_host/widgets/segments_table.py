@@ -1,4 +1,6 @@
 """qMRMLSegmentsTableView: segments with visibility, colour and name, following the segmentation node."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -10,7 +12,9 @@ VISIBILITY, COLOUR, NAME = range(3)
 
 
 def _is_visible(display, identifier):
-    """Visibility of a segment; one that was just added gets its default properties, as Slicer's views see to at once."""
+    """Visibility of a segment; one that was just added gets its default properties, as Slicer's views see to
+    at once.
+    """
     import vtk
 
     vtk.vtkObject.GlobalWarningDisplayOff()  # asking for properties that are not there yet logs an error
@@ -39,7 +43,9 @@ class SegmentsTableView:
         table.setColumnWidth(VISIBILITY, 28)
         table.setColumnWidth(COLOUR, 28)
         table.horizontalHeader().setStretchLastSection(True)
-        table.itemSelectionChanged.connect(lambda: self.selectionChanged.emit(QtCore.QItemSelection(), QtCore.QItemSelection()))
+        table.itemSelectionChanged.connect(
+            lambda: self.selectionChanged.emit(QtCore.QItemSelection(), QtCore.QItemSelection())
+        )
         table.itemChanged.connect(self._edited)
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -65,8 +71,14 @@ class SegmentsTableView:
     def _refresh(self):
         selected = self.selectedSegmentIDs()
         segmentation = self._node.GetSegmentation() if self._node is not None else None
-        identifiers = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())] if segmentation else []
-        self._shown = [i for i in identifiers if i not in self._hidden and self.textFilter.lower() in (segmentation.GetSegment(i).GetName() or "").lower()]
+        identifiers = (
+            [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())] if segmentation else []
+        )
+        self._shown = [
+            i
+            for i in identifiers
+            if i not in self._hidden and self.textFilter.lower() in (segmentation.GetSegment(i).GetName() or "").lower()
+        ]
         blocked = self._table.blockSignals(True)
         self._table.setRowCount(len(self._shown))
         for row, identifier in enumerate(self._shown):

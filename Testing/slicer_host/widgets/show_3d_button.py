@@ -1,4 +1,5 @@
 """qMRMLSegmentationShow3DButton: makes the closed surfaces and shows them."""
+
 from __future__ import annotations
 
 from PySide6 import QtWidgets
@@ -15,7 +16,12 @@ class Show3DButton:
         self.setEnabled(False)
         menu = QtWidgets.QMenu("Show 3D", self)
         self._smoothing = build("ctkSliderWidget")(menu)
-        self._smoothing.minimum, self._smoothing.maximum, self._smoothing.singleStep, self._smoothing.value = 0.0, 1.0, 0.1, 0.5
+        self._smoothing.minimum, self._smoothing.maximum, self._smoothing.singleStep, self._smoothing.value = (
+            0.0,
+            1.0,
+            0.1,
+            0.5,
+        )
         self._smoothing.valueChanged.connect(self._smooth)
         action = QtWidgets.QWidgetAction(menu)
         action.setDefaultWidget(self._smoothing)

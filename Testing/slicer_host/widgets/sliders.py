@@ -1,4 +1,6 @@
 """One-value number widgets: ctkSliderWidget, ctkDoubleSlider, ctkDoubleSpinBox, ctkCoordinatesWidget and qMRML's."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 import math
@@ -22,7 +24,14 @@ def _keep(self, **values):
 
 @models("ctkDoubleSlider")
 class DoubleSlider:
-    _defaults = {"minimum": 0.0, "maximum": 99.0, "singleStep": 1.0, "pageStep": 10.0, "tracking": True, "orientation": 1}
+    _defaults = {
+        "minimum": 0.0,
+        "maximum": 99.0,
+        "singleStep": 1.0,
+        "pageStep": 10.0,
+        "tracking": True,
+        "orientation": 1,
+    }
 
     def _set_up(self):
         layout = QtWidgets.QHBoxLayout(self)
@@ -131,7 +140,15 @@ class MrmlSpinBox:
 
 @models("ctkSliderWidget")
 class SliderWidget:
-    _defaults = {"minimum": 0.0, "maximum": 99.0, "singleStep": 1.0, "pageStep": 10.0, "decimals": 2, "tracking": True, "spinBoxVisible": True}
+    _defaults = {
+        "minimum": 0.0,
+        "maximum": 99.0,
+        "singleStep": 1.0,
+        "pageStep": 10.0,
+        "decimals": 2,
+        "tracking": True,
+        "spinBoxVisible": True,
+    }
 
     def _set_up(self):
         layout = QtWidgets.QHBoxLayout(self)

@@ -1,4 +1,7 @@
-"""qMRMLSubjectHierarchyComboBox and qMRMLSubjectHierarchyTreeView: current item and node, filters kept but not applied."""
+"""qMRMLSubjectHierarchyComboBox and qMRMLSubjectHierarchyTreeView: current item and node, filters kept but not
+applied.
+"""
+
 from __future__ import annotations
 
 from PySide6 import QtGui, QtWidgets
@@ -34,7 +37,9 @@ class _ItemSelection:
     def subjectHierarchyNode(self):
         import slicer
 
-        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self._scene) if self._scene is not None else None
+        return (
+            slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self._scene) if self._scene is not None else None
+        )
 
     def currentItem(self):
         return self._item
@@ -64,7 +69,9 @@ class _ItemSelection:
         self._root = item
 
 
-_SHARED = {name: member for name, member in vars(_ItemSelection).items() if name == "_set_up" or not name.startswith("__")}
+_SHARED = {
+    name: member for name, member in vars(_ItemSelection).items() if name == "_set_up" or not name.startswith("__")
+}
 
 models("qMRMLSubjectHierarchyComboBox")(type("SubjectHierarchyComboBox", (), dict(_SHARED)))
 

@@ -1,10 +1,11 @@
 """ctkSearchBox, ctkFittedTextBrowser and other text widgets."""
+
+# ruff: noqa: RUF012  (_defaults is read once, when the stand-in is built)
 from __future__ import annotations
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from ..standin import models
-
 
 TEXT_WIDTH_PX = 330
 

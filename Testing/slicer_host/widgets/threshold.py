@@ -1,4 +1,5 @@
 """qMRMLVolumeThresholdWidget and qMRMLWindowLevelWidget: values only."""
+
 from __future__ import annotations
 
 from ..standin import models

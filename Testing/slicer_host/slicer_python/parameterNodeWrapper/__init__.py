@@ -1,8 +1,11 @@
-"""slicer.parameterNodeWrapper: typed members over a vtkMRMLScriptedModuleNode, stored in the scene as Slicer stores them.
+"""slicer.parameterNodeWrapper: typed members over a vtkMRMLScriptedModuleNode, stored in the scene as Slicer stores
+them.
 
-Values: int, float, str, bool, pathlib paths, enums, MRML nodes, lists of these, ``X | None``. Not here: parameter packs,
+Values: int, float, str, bool, pathlib paths, enums, MRML nodes, lists of these, ``X | None``. Not here: parameter
+packs,
 ranges, dicts, custom serializers and GUI creation.
 """
+
 from .annotations import (
     Choice,
     Decimals,
@@ -24,7 +27,25 @@ from .values import Value, createValue
 from .wrapper import SlicerParameterNamePropertyName, isParameterNodeWrapper, parameterNodeWrapper
 
 __all__ = [
-    "Choice", "Decimals", "Default", "Exclude", "GuiConnector", "IsInstance", "Maximum", "Minimum", "NotNone", "SingleStep",
-    "SlicerParameterNamePropertyName", "Validator", "Value", "WithinRange", "createGuiConnector", "createValue", "findFirstAnnotation",
-    "isParameterNodeWrapper", "parameterNodeWrapper", "splitAnnotations", "unannotatedType",
+    "Choice",
+    "Decimals",
+    "Default",
+    "Exclude",
+    "GuiConnector",
+    "IsInstance",
+    "Maximum",
+    "Minimum",
+    "NotNone",
+    "SingleStep",
+    "SlicerParameterNamePropertyName",
+    "Validator",
+    "Value",
+    "WithinRange",
+    "createGuiConnector",
+    "createValue",
+    "findFirstAnnotation",
+    "isParameterNodeWrapper",
+    "parameterNodeWrapper",
+    "splitAnnotations",
+    "unannotatedType",
 ]

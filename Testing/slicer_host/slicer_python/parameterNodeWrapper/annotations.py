@@ -1,4 +1,5 @@
 """Annotations of parameters: defaults, limits, widget hints."""
+
 import typing
 from dataclasses import dataclass
 

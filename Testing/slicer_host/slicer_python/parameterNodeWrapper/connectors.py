@@ -1,11 +1,31 @@
 """Which widget shows which type, and how: the pairs that Slicer's connectGui knows."""
+
 import enum
 
-from .annotations import Choice, Decimals, Maximum, Minimum, SingleStep, WithinRange, findFirstAnnotation, splitAnnotations, unannotatedType
+from .annotations import (
+    Choice,
+    Decimals,
+    Maximum,
+    Minimum,
+    SingleStep,
+    WithinRange,
+    findFirstAnnotation,
+    splitAnnotations,
+    unannotatedType,
+)
 from .values import PATHS, isNodeClass
 
 INT32 = (-(2**31), 2**31 - 1)
-NUMBER_WIDGETS = ("QSlider", "QSpinBox", "QDoubleSpinBox", "ctkDoubleSlider", "ctkDoubleSpinBox", "ctkSliderWidget", "qMRMLSliderWidget", "qMRMLSpinBox")
+NUMBER_WIDGETS = (
+    "QSlider",
+    "QSpinBox",
+    "QDoubleSpinBox",
+    "ctkDoubleSlider",
+    "ctkDoubleSpinBox",
+    "ctkSliderWidget",
+    "qMRMLSliderWidget",
+    "qMRMLSpinBox",
+)
 
 
 class GuiConnector:
@@ -27,7 +47,9 @@ class GuiConnector:
 
 
 def _property(widget, signal, name, toPython=lambda v: v, toWidget=lambda v: v):
-    return GuiConnector(widget, signal, lambda: toPython(getattr(widget, name)), lambda value: setattr(widget, name, toWidget(value)))
+    return GuiConnector(
+        widget, signal, lambda: toPython(getattr(widget, name)), lambda value: setattr(widget, name, toWidget(value))
+    )
 
 
 def _number(widget, kind, annotations):
@@ -91,7 +113,9 @@ def createGuiConnector(widget, datatype):
     if kind is str and name == "QTextEdit":
         return _property(widget, "textChanged()", "plainText")
     if kind is str and name == "QLabel":
-        return GuiConnector(widget, "objectNameChanged(QString)", lambda: widget.text, lambda value: setattr(widget, "text", value))
+        return GuiConnector(
+            widget, "objectNameChanged(QString)", lambda: widget.text, lambda value: setattr(widget, "text", value)
+        )
     if kind in (*PATHS, str) and name == "ctkPathLineEdit":
         return _property(widget, "currentPathChanged(QString)", "currentPath", kind, str)
     if kind in (*PATHS, str) and name == "ctkDirectoryButton":

@@ -1,4 +1,7 @@
-"""How a value of each type is kept in a vtkMRMLScriptedModuleNode: the text and references that Slicer itself would write."""
+"""How a value of each type is kept in a vtkMRMLScriptedModuleNode: the text and references that Slicer itself
+would write.
+"""
+
 import enum
 import pathlib
 import types
@@ -8,7 +11,14 @@ import slicer
 
 from .annotations import IsInstance, NotNone, Validator, splitAnnotations
 
-PATHS = (pathlib.Path, pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
+PATHS = (
+    pathlib.Path,
+    pathlib.PosixPath,
+    pathlib.WindowsPath,
+    pathlib.PurePath,
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+)
 
 
 class Value:
@@ -133,7 +143,12 @@ def createValue(annotated):
     if isNodeClass(kind):
         return NodeValue([kind], validators)
     if kind is bool:
-        return Value(False, lambda v: "True" if v else "False", lambda text: text == "True", [NotNone(), IsInstance(bool), *validators])
+        return Value(
+            False,
+            lambda v: "True" if v else "False",
+            lambda text: text == "True",
+            [NotNone(), IsInstance(bool), *validators],
+        )
     if kind in (int, float):
         return Value(0, str, kind, [NotNone(), IsInstance((int, float) if kind is float else int), *validators])
     if kind is str:

@@ -1,10 +1,10 @@
 """The ``@parameterNodeWrapper`` class decorator."""
+
 import typing
 
 import qt
-import vtk
-
 import slicer
+import vtk
 
 from .annotations import Default, findFirstAnnotation, splitAnnotations
 from .connectors import GuiConnector, createGuiConnector
@@ -38,7 +38,9 @@ class _Members:
 
     def _checked(self, name):
         if name not in self.allParameters:
-            raise ValueError(f"Cannot find a param with the given name: {name}; found parameters {', '.join(self.allParameters)}")
+            raise ValueError(
+                f"Cannot find a param with the given name: {name}; found parameters {', '.join(self.allParameters)}"
+            )
         return name
 
     def default(self, name):
@@ -59,7 +61,9 @@ class _Members:
         for name in mapping:
             self._checked(name)
         connectors = {
-            name: widget if isinstance(widget, GuiConnector) else createGuiConnector(widget, self.allParameters[name][2])
+            name: widget
+            if isinstance(widget, GuiConnector)
+            else createGuiConnector(widget, self.allParameters[name][2])
             for name, widget in mapping.items()
         }
         for name, connector in connectors.items():
@@ -115,7 +119,11 @@ def _wrap(cls):
     parameters = {}
     for name, declared in typing.get_type_hints(cls, include_extras=True).items():
         value = createValue(declared)
-        written = Default(getattr(cls, name)) if hasattr(cls, name) else findFirstAnnotation(splitAnnotations(declared)[1], Default)
+        written = (
+            Default(getattr(cls, name))
+            if hasattr(cls, name)
+            else findFirstAnnotation(splitAnnotations(declared)[1], Default)
+        )
         parameters[name] = (value, written or Default(value.default), declared)
         setattr(cls, name, _property(name, value))
     cls.allParameters = parameters
