@@ -62,7 +62,7 @@ def run_list(options: argparse.Namespace, token: CancelToken) -> None:
         print("There are no models. Install KidneySeg again, or import one: kidneyseg models import SOURCE")
         return
     rows = [(b.name, b.version, "embedded" if models.is_embedded(b) else "yours", b.licence, b.title) for b in bundles]
-    print_table(("model", "version", "from", "licence", "title"), rows)
+    print_table(("model", "version", "from", "licence", "title"), rows, numbers=False)
 
 
 def run_show(options: argparse.Namespace, token: CancelToken) -> None:

@@ -50,8 +50,9 @@ def print_case(case: CaseResult, truth: MeasurementTable | None = None) -> None:
             if truth is not None:
                 cells.append(_cell(truth, side, name))
         rows.append(cells)
-    print_table(header, rows, title=case.case_id)
-    print(f"Contrast phase: {case.phase.phase.value} ({case.phase.reason})")
+    print(f"Case {case.case_id}")
+    print_table(header, rows)
+    print(f"Contrast: {case.phase.reason}")
     for key in case.table.flags:
         print(f"{FLAGS[key].severity.value}: {FLAGS[key].sentence}")
     for note in case.table.notes:

@@ -106,14 +106,21 @@ class _Lines:
         print(f"[{now_s - self._start_s:6.1f} s] {name}{percent}{message}", file=sys.stderr, flush=True)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table on standard output: the first column to the left, numbers to the right."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> None:
+    """A table on standard output, narrow enough for 80 columns where its texts are.
+
+    Args:
+        header: one word or two for each column.
+        rows: the cells.
+        numbers: all columns but the first hold numbers, and are set to the right.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(name, justify="right" if numbers and index else "left")
     for row in rows:
         table.add_row(*row)
     # A pipe or a log has no width of its own; wide enough keeps each row on one line.

@@ -80,7 +80,7 @@ def test_table_flags_and_places_are_printed(
 ) -> None:
     done = kidneyseg("segment", scan, "-o", tmp_path / "case-7", "--model", model)
     assert done.status == 0
-    assert all(word in done.out for word in ("case-7", "right", "left", "both", "Contrast phase", "volumes.csv"))
+    assert all(word in done.out for word in ("case-7", "right", "left", "both", "Contrast", "volumes.csv"))
     assert "Running the network" in done.err
     assert rows_of(tmp_path / "case-7")["both"]["case_id"] == "case-7"
 
