@@ -24,8 +24,8 @@ def label_flags(labels: sitk.Image, image: sitk.Image) -> list[tuple[Side | None
     """Flags of each side's kidney and of the case.
 
     ``no_kidney``, ``one_kidney``, ``kidney_cut_by_scan``, ``kidney_small``, ``kidney_large``,
-    ``undivided_parenchyma``. The size of a kidney that is cut, or that has no side (it may be two), is not judged
-    as small or large.
+    ``undivided_parenchyma``. A kidney that is cut is never called small; one that has no side (it may be
+    two) neither small nor large.
 
     Args:
         labels: ids 1-15 on the scan's grid or a part of it.
@@ -66,10 +66,10 @@ def label_flags(labels: sitk.Image, image: sitk.Image) -> list[tuple[Side | None
         start = tuple(a.start + b.start + o for a, b, o in zip(box, whole_box, offset[::-1], strict=True))
         if cut_by_scan(is_own[values[box]], start, image, padding):
             flags.append((side, "kidney_cut_by_scan"))
-        elif side is not Side.UNSIDED and parenchyma_ml < SMALL_ML:
-            flags.append((side, "kidney_small"))
         if side is not Side.UNSIDED and total_ml > LARGE_ML:
-            flags.append((side, "kidney_large"))
+            flags.append((side, "kidney_large"))  # even where cysts or a mass left little parenchyma
+        elif side is not Side.UNSIDED and parenchyma_ml < SMALL_ML and (side, "kidney_cut_by_scan") not in flags:
+            flags.append((side, "kidney_small"))
         if counts[label_id(Structure.UNDIVIDED, side)]:
             flags.append((side, "undivided_parenchyma"))
     if not with_parenchyma:
