@@ -27,7 +27,9 @@ from KidneySegLib.inference.regions import (
     grown,
     kept_part,
     kidney_boxes,
+    stray,
     surround,
+    within_reach,
 )
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
@@ -148,7 +150,7 @@ class Engine:
             else:
                 cores = (case.body(),)
             progress.report("localise", 1.0)
-        case.search(cores, grow=overview is not None)
+        case.search(cores, overview)
         labels, index = case.result()
         for stage in ("preprocess", "network", "resample"):
             progress.report(stage, 1.0)
@@ -208,16 +210,25 @@ class _Case:
         hu = sample(self._image, coarse, coarse.whole, low_hu=n.low_hu, high_hu=n.high_hu)
         return box_on(body_box(hu, n.low_hu), coarse, self.grid)
 
-    def search(self, cores: tuple[Box, ...], *, grow: bool) -> None:
-        """Look at each core with the fine network; where it cuts a kidney, with ``grow`` look again at a larger one."""
+    def search(self, cores: tuple[Box, ...], overview: Overview | None) -> None:
+        """Look at each core with the fine network.
+
+        With an overview, what strays far from every kidney in it is dropped, and where a core cuts a kidney the network
+        looks again at a larger one.
+        """
+        grow = overview is not None
         total = sum(core.voxels for core in cores)
         for core in cores:
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
                 values, region = self._look(core)
-                if not grow:
+                if overview is None:
                     break
-                part = kept_part(kidney_mask(values, self._spec), region, core)
+                found = kidney_mask(values, self._spec)
+                near = within_reach(overview.kidney, overview.grid, self.grid, region)
+                dropped = stray(found, near, self.grid.spacing_mm)
+                values *= ~dropped
+                part = kept_part(found & ~dropped, region, core)
                 if part is None:
                     break
                 larger = grown(part, region, self.grid) if attempt < MOST_GROWTHS else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, Grid, float3, size3
 from KidneySegLib.inference.tiling import fit_tile
-from KidneySegLib.models.bundle import BundleSpec, Size
+from KidneySegLib.models.bundle import BundleSpec, Size, SpacingMm
 
 #: Added on every side of a kidney that the localiser saw: three of its voxels, for what it missed at the surface.
 MARGIN_MM = 12.0
@@ -18,6 +18,11 @@ MARGIN_MM = 12.0
 SMALLEST_KIDNEY_ML = 2.0
 #: Two kidneys, a transplant or two, and a false alarm or two.
 MOST_KIDNEYS = 6
+#: Further than this from every kidney that the localiser saw, what the fine network finds is mostly bowel, spleen or a
+#: vessel: four of the localiser's voxels for a pole or a bulge that it missed.
+REACH_MM = 20.0
+#: It is kidney out there only if it hangs on the near part by more than twice this: a renal vein is thinner.
+STALK_RADIUS_MM = 6.0
 #: How far a box grows on a side that cuts a kidney, and how often.
 GROWTH_MM = 24.0
 MOST_GROWTHS = 4
@@ -51,6 +56,65 @@ def kidney_boxes(kidney: NDArray[np.bool_], overview: Grid, fine: Grid) -> tuple
         low, high = overview.faces_mm(seen)
         boxes.append(fine.box_between([v - MARGIN_MM for v in low], [v + MARGIN_MM for v in high]))
     return merge_overlapping(boxes)
+
+
+def within_reach(kidney: NDArray[np.bool_], overview: Grid, fine: Grid, region: Box) -> NDArray[np.bool_]:
+    """Which voxels of a region lie within `REACH_MM` of a kidney that the localiser saw.
+
+    Args:
+        kidney: (z, y, x) on the whole overview grid; specks under `SMALLEST_KIDNEY_ML` do not count.
+        overview: the localiser's grid.
+        fine: the fine network's grid, of the same frame.
+        region: on the fine grid.
+
+    Returns:
+        (z, y, x) on ``region``; all False without a kidney.
+    """
+    from scipy import ndimage
+
+    components, count = ndimage.label(kidney, structure=np.ones((3, 3, 3)))
+    voxel_ml = math.prod(overview.spacing_mm) / 1000.0
+    large = np.bincount(components.ravel(), minlength=count + 1) * voxel_ml >= SMALLEST_KIDNEY_ML
+    large[0] = False
+    seen = large[components]
+    if not seen.any():
+        return np.zeros(region.shape, dtype=bool)
+    near = ndimage.distance_transform_edt(~seen, sampling=overview.spacing_mm) <= REACH_MM
+    nearest = []
+    for axis in range(3):
+        position_mm = fine.first_mm[axis] + fine.spacing_mm[axis] * np.arange(region.start[axis], region.stop[axis])
+        index = np.rint((position_mm - overview.first_mm[axis]) / overview.spacing_mm[axis]).astype(int)
+        nearest.append(np.clip(index, 0, overview.shape[axis] - 1))
+    reached: NDArray[np.bool_] = near[np.ix_(*nearest)]
+    return reached
+
+
+def stray(mask: NDArray[np.bool_], near: NDArray[np.bool_], spacing_mm: SpacingMm) -> NDArray[np.bool_]:
+    """What of a mask lies out of reach of every seen kidney, and does not hang on the part within it by a thick stalk.
+
+    Args:
+        mask: (z, y, x) kidney as the fine network has it.
+        near: the same shape, from `within_reach`.
+        spacing_mm: voxel size.
+
+    Returns:
+        (z, y, x), True where the mask should be dropped.
+    """
+    from scipy import ndimage
+
+    far = mask & ~near
+    if not far.any():
+        return far
+    cores = ndimage.distance_transform_edt(mask, sampling=spacing_mm) > STALK_RADIUS_MM
+    components, _ = ndimage.label(cores)
+    attached = np.unique(components[near & cores])
+    if not attached.size:
+        return far
+    # What is thinner than a core, such as a pole's tip, goes with the nearest one.
+    distance_mm, nearest = ndimage.distance_transform_edt(~cores, sampling=spacing_mm, return_indices=True)
+    stays = np.isin(components[tuple(nearest)], attached) & (distance_mm <= 3 * STALK_RADIUS_MM)
+    far &= ~stays
+    return far
 
 
 def merge_overlapping(boxes: Sequence[Box]) -> tuple[Box, ...]:

@@ -9,12 +9,15 @@ from analytic_bundles import image_of, spec
 from KidneySegLib.inference.grid import Box, frame_of, grid_of
 from KidneySegLib.inference.regions import (
     MARGIN_MM,
+    REACH_MM,
     body_box,
     grown,
     kept_part,
     kidney_boxes,
     merge_overlapping,
+    stray,
     surround,
+    within_reach,
 )
 
 FRAME = frame_of(image_of(np.zeros((100, 100, 120), np.int16), (2.0, 2.0, 2.0)))
@@ -46,6 +49,38 @@ def test_specks_are_no_kidneys() -> None:
     # 3x3x3 voxels of 0.064 mL are 1.7 mL; 4x3x3 are 2.3 mL.
     assert kidney_boxes(mask(Box((5, 5, 5), (8, 8, 8))), COARSE, FINE) == ()
     assert len(kidney_boxes(mask(Box((5, 5, 5), (9, 8, 8))), COARSE, FINE)) == 1
+
+
+def test_only_what_lies_near_a_seen_kidney_is_within_reach() -> None:
+    kidney, speck = Box((10, 10, 10), (16, 16, 16)), Box((10, 10, 25), (12, 12, 27))
+    region = Box((30, 40, 20), (70, 80, 130))
+    near = within_reach(mask(kidney, speck), COARSE, FINE, region)
+    assert near.shape == region.shape
+    row = near[50 - 30, 50 - 40]  # Along x through the kidney, which ends at 64 mm; the speck at 100 mm does not count.
+    reached_mm = 20 + np.flatnonzero(row)
+    assert reached_mm[0] == pytest.approx(40 - REACH_MM, abs=4)
+    assert reached_mm[-1] == pytest.approx(64 + REACH_MM, abs=4)
+    assert row[40 - 20 : 64 - 20].all()
+
+
+def test_nothing_is_within_reach_of_no_kidney() -> None:
+    assert not within_reach(mask(), COARSE, FINE, Box((0, 0, 0), (5, 6, 7))).any()
+
+
+def test_far_parts_stay_only_on_a_thick_stalk() -> None:
+    found = np.zeros((30, 30, 100), bool)
+    found[3:27, 3:27, 3:27] = True  # near
+    found[3:27, 3:27, 60:90] = True  # far
+    near = np.zeros_like(found)
+    near[:, :, :40] = True
+    thin, thick = found.copy(), found.copy()
+    thin[11:19, 11:19, 20:65] = True  # 8 mm across
+    thick[5:25, 5:25, 20:65] = True  # 20 mm across
+    dropped = stray(thin, near, (1.0, 1.0, 1.0))
+    assert dropped[15, 15, 50:90].all()
+    assert not dropped[:, :, :40].any()
+    assert not stray(thick, near, (1.0, 1.0, 1.0)).any()
+    assert stray(found, near, (1.0, 1.0, 1.0))[found & ~near].all()
 
 
 def test_boxes_whose_margins_meet_are_merged() -> None:
