@@ -260,8 +260,9 @@ def test_the_log_drops_rows_that_a_resumed_run_writes_again(tmp_path):
 # --- configuration
 
 
-def test_the_shipped_recipe_is_complete():
-    recipe = load_config()
+@pytest.mark.parametrize("file", ["embedded.json", "embedded_gpu.json"])
+def test_recipes_are_complete(file):
+    recipe = load_config(DEFAULT_CONFIG.with_name(file))
     fine, localiser = recipe.networks["fine"], recipe.networks["localiser"]
     assert (fine.outputs, fine.activation) == (("parenchyma", "cortex"), "sigmoid")
     assert localiser.outputs == ("background", "kidney", "spine", "aorta", "liver", "spleen")
@@ -271,11 +272,12 @@ def test_the_shipped_recipe_is_complete():
         assert all(box >= patch for box, patch in zip(part.box, part.patch, strict=True))
 
 
-def test_shipped_networks_are_small_enough_for_their_bundles():
+@pytest.mark.parametrize("file", ["embedded.json", "embedded_gpu.json"])
+def test_networks_are_small_enough_for_their_bundles(file):
     from KidneySegLib.networks import build_network
 
     bytes_per_bundle = []
-    for part in load_config().networks.values():
+    for part in load_config(DEFAULT_CONFIG.with_name(file)).networks.values():
         with torch.device("meta"):
             network = build_network("UNet3D", {**part.arguments, "deep_supervision": False})
         bytes_per_bundle.append(2 * 2 * sum(p.numel() for p in network.parameters()))
