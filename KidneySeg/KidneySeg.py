@@ -26,7 +26,7 @@ from KidneySegPanel.case_request import caseId, patientFields
 from KidneySegPanel.engine_process import EngineProcess
 from KidneySegPanel.label_segments import readLabels
 from KidneySegPanel.parameter_node import KidneySegParameterNode
-from KidneySegPanel.result_node import PHASE, attribute, isCorrected
+from KidneySegPanel.result_node import isCorrected, modelName
 from KidneySegPanel.sample_data import loadSample, registerSampleData
 from KidneySegPanel.segmentation_run import SegmentationRun
 from KidneySegPanel.terminology import loadTerminology
@@ -321,8 +321,7 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
             case_id=caseId(parameters, volumeNode),
             patient=patientFields(parameters),
             source="corrected" if isCorrected(resultNode) else "automatic",
-            phase=attribute(resultNode, PHASE),
-            model=parameters.model,
+            model=modelName(resultNode),
         )
 
     def makeSample(self, done, failed):

@@ -132,7 +132,16 @@ def segment_case(
         "notes": (*result.notes, *kidneys.notes),
     }
     return _measure_and_write(
-        _Case(case_id or output.resolve().name, scan, kidneys.labels, phase, patient, "automatic", engine.bundle),
+        _Case(
+            case_id or output.resolve().name,
+            scan,
+            kidneys.labels,
+            phase,
+            patient,
+            "automatic",
+            engine.bundle,
+            engine.bundle.name,
+        ),
         output,
         flags=(*((None, key) for key in (*flags, *phase.flags)), *kidneys.flags),
         facts=facts,
@@ -151,6 +160,8 @@ def measure_case(
     series_uid: str | None = None,
     case_id: str | None = None,
     patient: Patient | PatientData | None = None,
+    origin: str = "corrected",
+    model: str = "",
     progress: Progress = Progress(),
 ) -> CaseResult:
     """Measure a label map that a person made or corrected, and write the same results folder as `segment_case`.
@@ -160,6 +171,9 @@ def measure_case(
         image: the scan.
         output: results folder; an existing results folder is replaced as a whole.
         scheme: whose ids a file holds, one of `measurement.SCHEMES`.
+        origin: the table's column ``source``: ``corrected``, or ``automatic`` for a result that is measured again as
+            it is, such as with other patient data.
+        model: name of the model that the labels started from; empty where there was none.
         series_uid, case_id, patient, progress: as for `segment_case`.
 
     Raises:
@@ -183,10 +197,10 @@ def measure_case(
         phase = estimate_phase(scan.image, label_map, None)
         progress.report("check", 1.0)
     return _measure_and_write(
-        _Case(case_id or output.resolve().name, scan, label_map, phase, patient, "corrected", None),
+        _Case(case_id or output.resolve().name, scan, label_map, phase, patient, origin, None, model),
         output,
         flags=(*((None, key) for key in (*flags, *phase.flags)), *kidney_flags),
-        facts={"model": None, "labels": scheme, "notes": ()},
+        facts={"model": {"name": model} if model else None, "labels": scheme, "notes": ()},
         raw_labels=None,
         clock=clock,
         progress=progress,
@@ -277,6 +291,7 @@ class _Case:
     patient: Patient | PatientData | None
     source: str
     bundle: Bundle | None
+    model: str
 
 
 def _read_scan(source: Path | CtScan, series_uid: str | None, progress: Progress) -> CtScan:
@@ -327,7 +342,7 @@ def _measure_and_write(
             case_id=case.case_id,
             patient=Patient.of(scan.patient, **given),
             flags=flags,
-            model=case.bundle.name if case.bundle is not None else "",
+            model=case.model,
             source=case.source,
             structures=_structures(case.bundle),
             progress=progress,

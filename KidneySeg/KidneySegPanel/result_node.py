@@ -59,6 +59,12 @@ def createResult(volumeNode, labels, index, reply):
     return node
 
 
+def modelName(node):
+    """Name of the model that made a result, empty where that is not known."""
+    provenance = json.loads(node.GetAttribute(PROVENANCE) or "{}")
+    return (provenance.get("model") or {}).get("name") or ""
+
+
 def segmentNames():
     """Names of segments in the user's language, by label key."""
     return {

@@ -164,6 +164,8 @@ class Session:
             self._results_folder(request),
             case_id=_case_id(request),
             patient=_patient(request),
+            origin="automatic" if request.get("source") == "automatic" else "corrected",
+            model=str(request.get("model") or ""),
             progress=progress,
         )
         return self._describe_case(request, case)

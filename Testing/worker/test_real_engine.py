@@ -107,6 +107,19 @@ def test_a_case_is_checked_segmented_corrected_and_measured(conversation, tmp_pa
     assert after["left"]["cortex_ml"] == table["left"]["cortex_ml"]
     assert after["right"]["source"] == "corrected"
 
+    # Measured again as it was: still the model's own work.
+    again = conversation.ask(
+        "measure",
+        volume=volume,
+        labels=reply["labels"],
+        case_id="case-7",
+        source="automatic",
+        model=table["both"]["model"],
+    )
+    unedited = dict(zip(again["table"]["columns"], again["table"]["rows"][0], strict=True))
+    assert (unedited["source"], unedited["model"]) == ("automatic", table["both"]["model"])
+    assert unedited["model"]
+
 
 def test_an_engine_stays_warm_between_cases(conversation):
     hu, _truth = two_kidneys()
