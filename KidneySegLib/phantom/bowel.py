@@ -107,7 +107,12 @@ def sample_bowel(rng: np.random.Generator, body: Body) -> tuple[Loop, ...]:
     descending: list[list[float]] = [
         [wide * rng.uniform(0.78, 0.95), left_y + rng.normal(0, 8), h] for h in np.linspace(flexure_l, -150, 4)
     ]
-    sigmoid: list[list[float]] = [[wide * 0.75, left_y - 8, -160], [wide * 0.4, -30, -200], [0, -20, -215], [5, 25, -260]]
+    sigmoid: list[list[float]] = [
+        [wide * 0.75, left_y - 8, -160],
+        [wide * 0.4, -30, -200],
+        [0, -20, -215],
+        [5, 25, -260],
+    ]
     for points in (ascending, transverse, descending, sigmoid):
         pieces = max(int(rng.integers(1, 4)), 1)
         loop = _loop(rng, points, float(rng.uniform(11, 28)), colon)

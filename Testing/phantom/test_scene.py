@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_patient():
 
 
 def test_unknown_variants_and_phases_are_refused():
-    with pytest.raises(ValueError, match="variant must be one of .*normal.*; got 'sponge'"):
+    with pytest.raises(ValueError, match=r"variant must be one of .*normal.*; got 'sponge'"):
         sample_scene(1, variant="sponge")
     with pytest.raises(ValueError, match="phase must be one of"):
         sample_scene(1, phase="portal")
