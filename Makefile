@@ -24,7 +24,7 @@ demo: $(MARKS)-run
 	$(BIN)/kidneyseg demo -o demo
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGUMENTS)
 
 lint: setup-dev
 	$(BIN)/ruff check .
