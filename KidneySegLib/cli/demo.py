@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
-from KidneySegLib.progress import CancelToken
+from KidneySegLib.progress import CancelToken, Progress
 
 _TEXT = """\
 Do the main job on a sample case made on the spot: a synthetic arterial-phase CT as a DICOM series (512 x 512,
@@ -50,9 +50,9 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
     with tempfile.TemporaryDirectory(prefix="kidneyseg-demo-") as scratch:
         sample = Path(scratch) / SAMPLE_FOLDER
         with shown_progress(token, quiet=options.quiet) as progress:
-            write_case(
-                sample, options.seed, "normal", LUO_LI_2025, dicom=True, phase="arterial", progress=progress
-            )
+            # One bar for the sample case, whatever the stages of making it.
+            making = Progress(lambda event: progress.report("case", event.fraction), token)
+            write_case(sample, options.seed, "normal", LUO_LI_2025, dicom=True, phase="arterial", progress=making)
             case = pipeline.segment_case(
                 sample / "dicom",
                 output,

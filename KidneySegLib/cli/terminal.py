@@ -28,7 +28,7 @@ STAGE_NAMES = {
     "postprocess": "Telling kidneys apart",
     "measure": "Measuring",
     "write": "Writing results",
-    "case": "Making cases",
+    "case": "Making synthetic CT",
     "scan": "Scanning the phantom",
     "train": "Training",
     "import": "Copying the model",
