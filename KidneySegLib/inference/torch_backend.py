@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
@@ -81,7 +81,8 @@ class TorchBackend:
                 "Import the model again."
             ) from error
         layout = torch.channels_last_3d if self._torch_device.type != "mps" else torch.contiguous_format
-        network.eval().to(device=self._torch_device, dtype=self._dtype).to(memory_format=layout)
+        placed: Any = network.eval().to(device=self._torch_device, dtype=self._dtype)
+        placed.to(memory_format=layout)  # Which torch declares this keyword depends on its version.
         return network
 
     def _forward(self, tiles: Tensor) -> Tensor:
