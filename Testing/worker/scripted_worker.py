@@ -139,7 +139,7 @@ class ScriptedSession(Session):
             "table": {"columns": COLUMNS, "rows": [[row[column] for column in COLUMNS] for row in rows]},
             "flags": flags,
             "phase": None,
-            "provenance": {"model": "scripted", "device": "cpu"},
+            "provenance": {"model": {"name": "scripted"}, "device": "cpu"},
             "folder": str(folder),
         }
 
