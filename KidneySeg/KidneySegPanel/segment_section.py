@@ -164,8 +164,7 @@ class SegmentSection(Section):
 
     def finished(self, run):
         self._end()
-        engine = (run.reply.get("provenance") or {}).get("engine") or {}
-        kind = str(engine.get("device") or "cpu").partition(":")[0]
+        kind = str((run.reply.get("provenance") or {}).get("device") or "cpu").partition(":")[0]
         slicer.app.settings().setValue(self._settingsKey(kind), round(run.seconds, 1))
         self.log(_("Done in {seconds:.1f} s on {device}").format(seconds=run.seconds, device=kind))
         flags = sentences(run.reply.get("flags", []))
