@@ -185,7 +185,7 @@ def accumulate(
     """
     windows = list(plan.windows())
     single = len(windows) == 1
-    out = np.empty((0,), dtype=np.float32) if single else np.zeros((channels, *plan.shape), dtype=np.float32)
+    out: Float32 = np.zeros((0,) if single else (channels, *plan.shape), dtype=np.float32)
     wz, wy, wx = plan.weights()
     weight = wz[:, None, None] * wy[:, None] * wx
     every = (slice(None),)

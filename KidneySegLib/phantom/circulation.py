@@ -306,4 +306,4 @@ def simulate(patient: Patient, injection: Injection) -> Curves:
     curves["pancreas"] = 0.32 * blood("pancreas")
     curves["bowel_wall"] = 0.30 * 0.5 * (blood("gut_1") + blood("gut_2"))
     curves["muscle"] = 0.06 * blood("lower_2") + 0.12 * blood("lower_interstitium")
-    return Curves(seconds, curves)
+    return Curves(seconds.astype(np.float64), curves)

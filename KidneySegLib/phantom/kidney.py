@@ -196,9 +196,10 @@ def _shape(kidney: Kidney, canvas: Canvas, block: Block) -> _Shape:
     u, v, w = to_local(x, y, z, kidney.centre_mm, kidney.axes)
     half_u, half_v, half_w = kidney.half_size_mm
     s = w / np.float32(half_w)
-    thickness = 1 + np.float32(kidney.taper) * np.clip(s, -1.2, 1.2)
+    thickness: FloatArray = np.float32(1) + np.float32(kidney.taper) * np.clip(s, -1.2, 1.2)
     bent = u + np.float32(kidney.bend * half_u) * np.minimum(s * s, 1.6) - np.float32(0.25 * kidney.bend * half_u)
-    pu, pv = bent / thickness, v / thickness
+    pu: FloatArray = (bent / thickness).astype(np.float32, copy=False)
+    pv: FloatArray = v / thickness
     outline = ellipsoid_local(pu, pv, w, kidney.half_size_mm)
     outline += canvas.field(kidney.surface, block)
     if kidney.fine_surface.amplitude > 0.05:
@@ -315,7 +316,7 @@ def _paint_kidney(
     canvas.paint(
         block,
         parenchyma,
-        tissue_hu,
+        tissue_hu,  # type: ignore[arg-type]  # float32; the types of numpy 2.2 say float64
         OverviewLabel.KIDNEY,
         truth=((f"{prefix}_parenchyma", 1.0), (f"{prefix}_cortex", 1 - medulla)),
     )

@@ -189,7 +189,7 @@ class _Slices:
         hu += self._noise.next(clean)
         streaks = beam_hardening(clean, protocol.matrix * protocol.pixel_mm, protocol.beam_hardening)
         if streaks is not None:
-            hu += enlarge(streaks, hu.shape)
+            hu += enlarge(streaks, (hu.shape[0], hu.shape[1]))
         np.clip(hu, *protocol.clip_hu, out=hu)
         if self._outside is not None:
             hu[self._outside] = protocol.padding_hu

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from KidneySegLib.labels import Side
 from KidneySegLib.phantom.appearance import sample_appearance
@@ -87,7 +88,7 @@ class Scene:
 
 def _place(
     rng: np.random.Generator, body: Body, side: Side, low_mm: float, rotation_deg: float
-) -> tuple[tuple[float, float, float], np.ndarray]:
+) -> tuple[tuple[float, float, float], NDArray[np.float64]]:
     """Centre and axes of a kidney in the loin: beside the psoas, upper pole inwards and back, hilum to the front."""
     sign = 1.0 if side is Side.LEFT else -1.0
     lateral = body.vertebra_half[0] + float(rng.uniform(28, 46)) + 0.05 * (body.half_width - 120) + 0.22 * low_mm
