@@ -75,6 +75,7 @@ def segment_case(
     case_id: str | None = None,
     patient: Patient | PatientData | None = None,
     engine: Engine | None = None,
+    more_facts: Mapping[str, Any] | None = None,
     progress: Progress = Progress(),
 ) -> CaseResult:
     """Segment and measure one scan and write its results folder, whole or not at all.
@@ -92,6 +93,8 @@ def segment_case(
         case_id: first column of the table; None is the name of ``output``.
         patient: what is known of the patient; goes before what the scan says.
         engine: a loaded engine to use; then ``model`` to ``use_localiser`` are not looked at.
+        more_facts: written into ``provenance.json`` beside what is there anyway, such as what a batch must know to
+            tell a finished case.
         progress: reported to, and asked whether to stop.
 
     Raises:
@@ -122,6 +125,7 @@ def segment_case(
         phase = estimate_phase(scan.image, kidneys.labels, result.overview)
         progress.report("check", 1.0)
     facts = {
+        **(more_facts or {}),
         "model": _model_facts(engine.bundle),
         "localiser": _model_facts(engine.localiser),
         "device": result.device,

@@ -101,10 +101,15 @@ def cells(row: Row) -> dict[str, str]:
             # "+ 0.0" turns -0.0 into 0.0.
             written[name] = f"{round(value, _DECIMALS[name]) + 0.0:.{_DECIMALS[name]}f}"
         else:
-            # A cell is one line: tabs, line breaks and other control characters become spaces.
-            line = "".join(char if char.isprintable() else " " for char in value)
-            written[name] = f"'{line}" if _is_formula(line) else line
+            written[name] = text_cell(value)
     return written
+
+
+def text_cell(text: str) -> str:
+    """A text as a cell of a CSV file: one line, and never a formula of a spreadsheet."""
+    # Tabs, line breaks and other control characters become spaces.
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return f"'{line}" if _is_formula(line) else line
 
 
 def _is_formula(text: str) -> bool:
