@@ -42,7 +42,7 @@ class AugmentSettings:
 
     def for_validation(self) -> AugmentSettings:
         """Scanners as in training, but the phantom's own pose and contrast."""
-        contrast = replace(self.contrast, probability=0.0, table_probability=0.0)
+        contrast = replace(self.contrast, probability=0.0, table_probability=0.0, strand_probability=0.0)
         return replace(self, pose=STILL, contrast=contrast, cut_probability=0.0)
 
 

@@ -32,6 +32,10 @@ class ContrastSettings:
         texture_hu: greatest standard deviation of a mottle within tissue.
         parenchyma_hu: standard deviation of a shift of all parenchyma against its surroundings.
         cortex_hu: standard deviation of a shift of cortex against medulla; targets must be fractions.
+        lesion_hu: standard deviation of a shift of cysts, and of masses, where targets have such channels.
+        strand_probability: of strands (vessels, septa) through fat, which the phantom draws too cleanly.
+        strand_node_voxels: distance over which strands change their course.
+        strand_hu: least and greatest brightness of strands above the fat.
         field_node_voxels: distance over which the fields become independent.
         texture_node_voxels: the same of the mottle.
         table_probability: of a patient table: a plate in the air behind the body.
@@ -48,6 +52,10 @@ class ContrastSettings:
     texture_hu: float = 10.0
     parenchyma_hu: float = 15.0
     cortex_hu: float = 12.0
+    lesion_hu: float = 10.0
+    strand_probability: float = 0.4
+    strand_node_voxels: float = 6.0
+    strand_hu: tuple[float, float] = (20.0, 110.0)
     field_node_voxels: float = 40.0
     texture_node_voxels: float = 7.0
     table_probability: float = 0.3
@@ -85,6 +93,21 @@ def _table(hu: Tensor, probability: float, generator: torch.Generator) -> Tensor
     return torch.where(inside, uniform(-400, 250, shape, generator), hu)
 
 
+def _strands(hu: Tensor, settings: ContrastSettings, generator: torch.Generator) -> Tensor:
+    """Thin winding sheets and threads through fat: where a smooth field crosses zero (threads: where two do)."""
+    batch = hu.shape[0]
+    shape = (batch, 1, 1, 1, 1)
+    size = (hu.shape[2], hu.shape[3], hu.shape[4])
+    fields = smooth_noise(batch, 2, size, settings.strand_node_voxels, generator)
+    threads = chance(0.6, shape, generator)
+    distance = fields[:, :1].abs() + threads * fields[:, 1:].abs()
+    width = uniform(0.04, 0.22, shape, generator) * (1 + 0.8 * threads)
+    coverage = (1.5 - distance / width).clamp(0, 1)
+    fat = ((hu + 160) / 20).clamp(0, 1) * ((-50 - hu) / 20).clamp(0, 1)
+    amount = uniform(*settings.strand_hu, shape, generator) * chance(settings.strand_probability, shape, generator)
+    return hu + coverage * fat * amount
+
+
 def random_contrast(
     hu: Tensor, targets: Tensor, settings: ContrastSettings, fractions: bool, generator: torch.Generator
 ) -> Tensor:
@@ -92,7 +115,8 @@ def random_contrast(
 
     Args:
         hu: (N, 1, z, y, x), noise-free.
-        targets: (N, channels, z, y, x); where ``fractions``, channel 0 is parenchyma and channel 1 cortex.
+        targets: (N, channels, z, y, x); where ``fractions``, channel 0 is parenchyma, channel 1 cortex, and all
+            others are lesions.
 
     Returns:
         HU of the same shape; air stays air.
@@ -104,11 +128,14 @@ def random_contrast(
         return uniform(low, high, (batch, 1, 1, 1, 1), generator)
 
     hu = _table(hu, settings.table_probability, generator)
+    hu = _strands(hu, settings, generator)
     changed = hu
     if fractions:
         # Only as far as the kidney's own contrast goes: never cortex far darker than medulla.
         changed = changed + normal(settings.parenchyma_hu, (batch, 1, 1, 1, 1), generator) * targets[:, :1]
         changed = changed + normal(settings.cortex_hu, (batch, 1, 1, 1, 1), generator) * targets[:, 1:2]
+        for lesion in targets[:, 2:].split(1, dim=1):
+            changed = changed + normal(settings.lesion_hu, (batch, 1, 1, 1, 1), generator) * lesion
     changed = remap(changed, normal(settings.remap, (batch, len(_KNOTS_HU) - 1), generator).exp())
     low, high = _GAMMA_RANGE_HU
     unit = ((changed - low) / (high - low)).clamp(0, 1)

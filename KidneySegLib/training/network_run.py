@@ -56,6 +56,8 @@ def sample_source(config: NetworkConfig) -> SampleSource:
     if config.source not in kinds:
         raise InputError(f"source must be one of {', '.join(kinds)}, got {config.source!r}. Mend the configuration.")
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.source_arguments.items()}
+    if config.source == "kidney_boxes":
+        arguments["structures"] = config.outputs
     try:
         return kinds[config.source](shape=config.box, spacing_mm=config.spacing_mm, **arguments)
     except TypeError as error:

@@ -5,8 +5,8 @@ Imported by worker processes: no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from KidneySegLib.training.samples import Sample, as_fraction, as_hu
 Size3 = tuple[int, int, int]
 #: Sides as the phantom's fractions name them.
 _SIDES = ("right", "left", "unsided")
+#: Half size of a lesion that may get a box of its own.
+LARGE_LESION_MM = 15.0
 
 
 def _grid_around(centre_mm_xyz: npt.NDArray[np.float64], shape_zyx: Size3, spacing_mm: float) -> Any:
@@ -37,11 +39,19 @@ def _sum_fractions(
     return total
 
 
+def _draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | None:
+    """A key drawn by its share, or None where there are none to draw from."""
+    if not shares:
+        return None
+    weights = np.array(list(shares.values()), np.float64)
+    return str(random.choice(list(shares), p=weights / weights.sum()))
+
+
 @dataclass(frozen=True)
 class KidneyBoxes:
-    """A box round each kidney of a phantom, and sometimes one anywhere in its body.
+    """A box round each kidney of a phantom, and sometimes one round a large lesion or anywhere in its body.
 
-    Targets are two fractions: parenchyma and cortex, of whichever kidneys reach into the box.
+    Targets are fractions of the structures named, of whichever kidneys reach into the box.
 
     Attributes:
         shape: of a box in voxels (z, y, x).
@@ -49,6 +59,10 @@ class KidneyBoxes:
         jitter_mm: how far a box's centre may lie from the kidney's, along each axis.
         elsewhere_probability: of an additional box centred anywhere in the body.
         variety: range of the phantom's variety of HU, see `sample_scene`.
+        structures: one channel of the targets each, keys of a rendering's fractions without their side.
+        variant_shares: how often a kind of patient is drawn, as shares of their sum; empty: the phantom's own shares.
+        phase_shares: the same for contrast phases.
+        lesion_probability: of an additional box centred on a cyst or mass of `LARGE_LESION_MM` and more.
     """
 
     shape: Size3
@@ -56,13 +70,20 @@ class KidneyBoxes:
     jitter_mm: float = 40.0
     elsewhere_probability: float = 0.5
     variety: tuple[float, float] = (0.0, 1.0)
+    structures: tuple[str, ...] = ("parenchyma", "cortex")
+    variant_shares: Mapping[str, float] = field(default_factory=dict)
+    phase_shares: Mapping[str, float] = field(default_factory=dict)
+    lesion_probability: float = 0.0
 
     def __call__(self, seed: int) -> Iterator[Sample]:
         from KidneySegLib.phantom.render import render
         from KidneySegLib.phantom.scene import sample_scene
 
         random = np.random.default_rng((seed, 1))
-        scene = sample_scene(seed, variety=float(random.uniform(*self.variety)))
+        variety = float(random.uniform(*self.variety))
+        choice = np.random.default_rng((seed, 3))
+        variant, phase = _draw(choice, self.variant_shares), _draw(choice, self.phase_shares)
+        scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         centres = [
             np.asarray(kidney.centre_mm, np.float64) + random.uniform(-self.jitter_mm, self.jitter_mm, 3)
             for kidney in scene.kidneys
@@ -70,12 +91,13 @@ class KidneyBoxes:
         if random.random() < self.elsewhere_probability or not centres:
             bounds = np.asarray(scene.body_bounds_mm(), np.float64)
             centres.append(random.uniform(*(bounds.mean(1) + s * 0.35 * np.ptp(bounds, axis=1) for s in (-1, 1))))
+        for lesion in scene.lesions:
+            if max(lesion.half_size_mm) >= LARGE_LESION_MM and choice.random() < self.lesion_probability:
+                centres.append(np.asarray(lesion.centre_mm) + choice.uniform(-self.jitter_mm, self.jitter_mm, 3))
         for centre in centres:
             rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
             fractions = rendering.fractions
-            targets = np.stack(
-                [as_fraction(_sum_fractions(fractions, name, self.shape)) for name in ("parenchyma", "cortex")]
-            )
+            targets = np.stack([as_fraction(_sum_fractions(fractions, name, self.shape)) for name in self.structures])
             yield Sample(as_hu(rendering.hu), targets, seed, float(scene.cortex_visible))
 
 

@@ -126,7 +126,8 @@ class Trainer:
             image = image.contiguous(memory_format=torch.channels_last_3d)
         weights = None
         if self.fractions and self.config.use_cortex_weight:
-            weights = torch.stack((torch.ones_like(cortex_weight), cortex_weight), dim=1)
+            weights = torch.ones_like(targets[:, :, 0, 0, 0])
+            weights[:, self.config.outputs.index("cortex")] = cortex_weight
         return image, targets, weights
 
     def learn(self, image: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
