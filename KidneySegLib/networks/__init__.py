@@ -15,7 +15,23 @@ def _unet3d(**arguments: Any) -> nn.Module:
     return UNet3D(**arguments)
 
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {"UNet3D": _unet3d}
+def _plain_conv_unet(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.plain_conv_unet import PlainConvUNet
+
+    return PlainConvUNet(**arguments)
+
+
+def _residual_encoder_unet(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.residual_encoder_unet import ResidualEncoderUNet
+
+    return ResidualEncoderUNet(**arguments)
+
+
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "UNet3D": _unet3d,
+    "PlainConvUNet": _plain_conv_unet,
+    "ResidualEncoderUNet": _residual_encoder_unet,
+}
 
 #: Names that `build_network` knows.
 NETWORK_NAMES: tuple[str, ...] = tuple(_NETWORKS)
