@@ -40,7 +40,7 @@ class OpenVinoBackend:
         self.device = device.id
         self.precision = precision
         self.has_own_memory = False
-        self._channels = len(bundle.outputs)
+        self._channels = bundle.channels
         self._free_sizes = device.kind == "cpu"
         self._target = OPENVINO_NAMES[device.kind]
         verify_files(bundle, [name for fold in bundle.folds for name in (fold.graph, fold.graph_weights)])

@@ -46,7 +46,7 @@ class TorchBackend:
         self.precision = precision
         self.has_own_memory = device.kind == "cuda"
         self.batch_size = _CUDA_BATCH_SIZE if device.kind == "cuda" else 1
-        self._channels = len(bundle.outputs)
+        self._channels = bundle.channels
         self._dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
         if device.kind == "cpu":
             torch.set_num_threads(thread_count())

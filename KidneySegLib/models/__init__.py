@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from KidneySegLib.models.bundle import Bundle, BundleSpec, FoldFiles, Normalisation, read_bundle
+from KidneySegLib.models.bundle import Bundle, BundleSpec, FoldFiles, Normalisation
 from KidneySegLib.models.importing import import_bundle
+from KidneySegLib.models.manifest import read_bundle
 from KidneySegLib.models.store import (
     DEFAULT_MODEL,
     find_bundle,

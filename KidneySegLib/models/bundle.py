@@ -1,4 +1,4 @@
-"""What a model bundle says about itself: the records behind ``model.json`` and their validation.
+"""What a model bundle says about itself: the records behind ``model.json`` (`manifest` reads and checks it).
 
 A bundle is a folder: ``model.json``, ``weights.safetensors`` and the OpenVINO graph made from it (``network.xml``,
 ``network.bin``). A fold ensemble has one such triple a fold (``weights_1.safetensors``, ``network_1.xml``, ...).
@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from KidneySegLib.errors import ModelError
-from KidneySegLib.models.form import Form
+from KidneySegLib.models.nnunet_record import NnUnetRecord
 
 FORMAT = "kidneyseg-model"
 FORMAT_VERSION = 1
@@ -40,6 +38,24 @@ ACTIVATIONS = ("sigmoid", "softmax")
 FINE_OUTPUTS = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass")
 #: Structures that a localiser may find: names of `labels.OverviewLabel` in lower case.
 OVERVIEW_OUTPUTS = ("background", "kidney", "spine", "aorta", "liver", "spleen")
+
+#: What ``model.json`` says of a partner; its files are listed with the others.
+PARTNER_KEYS = (
+    "name",
+    "version",
+    "title",
+    "licence",
+    "citation",
+    "intended_use",
+    "network",
+    "input",
+    "output",
+    "folds",
+    "training",
+    "metrics",
+    "nnunet",
+    "origin",
+)
 
 Size = tuple[int, int, int]
 SpacingMm = tuple[float, float, float]
@@ -112,6 +128,10 @@ class BundleSpec:
         mirror: whether mirroring is on unless the user says otherwise.
         training: how it was trained, free form.
         metrics: what was measured, free form.
+        nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
+            structures that its labels mean here, and `channels` tells the network's outputs.
+        origin: where a bundle of others comes from, free form.
+        partner: a second network that looks at the same scan and finds cortex; this one finds parenchyma.
     """
 
     name: str
@@ -136,6 +156,20 @@ class BundleSpec:
     mirror: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    nnunet: NnUnetRecord | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    partner: BundleSpec | None = None
+
+    @property
+    def channels(self) -> int:
+        """Outputs of the network."""
+        return len(self.outputs) if self.nnunet is None else len(self.nnunet.channels)
+
+    @property
+    def padding(self) -> float:
+        """Network input where a tile reaches beyond the scan: air, or what nnU-Net takes, 0."""
+        n = self.normalisation
+        return 0.0 if self.nnunet is not None else (n.low_hu - n.mean_hu) / n.standard_deviation_hu
 
     @property
     def is_localiser(self) -> bool:
@@ -143,9 +177,14 @@ class BundleSpec:
         return "kidney" in self.outputs
 
     @property
+    def finds_cortex_only(self) -> bool:
+        """Whether it is only good beside a model that finds parenchyma (`partner`)."""
+        return self.nnunet is not None and set(self.outputs) - {"background"} == {"cortex"}
+
+    @property
     def divides_parenchyma(self) -> bool:
         """Whether it tells cortex from medulla; if not, its parenchyma is undivided."""
-        return "cortex" in self.outputs
+        return "cortex" in self.outputs or self.partner is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +210,16 @@ class Bundle(BundleSpec):
 
 
 def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[str, str]) -> dict[str, Any]:
-    """The content of ``model.json``."""
+    """The content of ``model.json``. What came to the format later stands in it only where it is used."""
     n = spec.normalisation
+    later: dict[str, Any] = {}
+    if spec.nnunet is not None:
+        later["nnunet"] = spec.nnunet.content()
+    if spec.origin:
+        later["origin"] = dict(spec.origin)
+    if spec.partner is not None:
+        partner = manifest_of(spec.partner, spec.partner.folds if isinstance(spec.partner, Bundle) else (), {})
+        later["partner"] = {key: partner[key] for key in PARTNER_KEYS if key in partner}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -204,185 +251,5 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
         "training": dict(spec.training),
         "metrics": dict(spec.metrics),
         "files": dict(sorted(sha256.items())),
+        **later,
     }
-
-
-def read_bundle(folder: Path) -> Bundle:
-    """Read and validate the manifest of a bundle folder, and check that its files exist.
-
-    The files' hashes are checked by `verify_bundle`, and by the engine for the files that it loads.
-
-    Raises:
-        ModelError: if the folder, its manifest or one of its files is missing, or the manifest is not valid.
-    """
-    manifest = folder / MANIFEST
-    if not folder.is_dir():
-        raise ModelError(f"A model folder was expected at {folder}, but there is none.")
-    try:
-        size = manifest.stat().st_size
-        if size > MAX_MANIFEST_BYTES:
-            raise ModelError(f"{manifest} has {size} bytes; a model's description has fewer than {MAX_MANIFEST_BYTES}.")
-        text = manifest.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is not a model bundle: it holds no {MANIFEST}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{manifest} could not be read: {error}. Import the model again.") from error
-    bundle = parse_manifest(text, folder)
-    for name in bundle.sha256:
-        file = folder / name
-        if not file.is_file():
-            raise ModelError(f"The model {bundle.name} needs {file}, which is missing. Import the model again.")
-        if file.is_symlink() and file.resolve().parent != folder.resolve():
-            raise ModelError(f"{file} is a link that leads out of the model's folder. Import the model again.")
-    return bundle
-
-
-def parse_manifest(text: str, folder: Path) -> Bundle:
-    """Validate the text of a ``model.json``; ``folder`` is where the bundle lies (used in messages too).
-
-    Raises:
-        ModelError: naming the key that is wrong, what was expected and what came.
-    """
-    where = str(folder / MANIFEST)
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where} is not valid JSON: {error}. Import the model again.") from error
-    form = Form(content, where, "")
-    if form.text("format") != FORMAT:
-        raise ModelError(f"{where} is not a KidneySeg model: its format must be '{FORMAT}', got {content['format']!r}.")
-    version = form.integer("format_version", 0, 10**6)
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{where} has format version {version}; this program reads version {FORMAT_VERSION}. "
-            "Update KidneySeg, or get a model made for it."
-        )
-    network = form.form("network")
-    given = form.form("input")
-    normalisation = given.form("normalisation")
-    output = form.form("output")
-    bundle = Bundle(
-        path=folder,
-        name=form.text("name", pattern=NAME_PATTERN),
-        version=form.text("version"),
-        title=form.text("title"),
-        licence=form.text("licence"),
-        citation=form.text("citation", empty=True),
-        intended_use=form.text("intended_use"),
-        network=network.text("name", pattern=NAME_PATTERN),
-        network_arguments=network.mapping("arguments"),
-        spacing_mm=_triple(given.numbers("spacing_mm", 3, 0.05, 50.0)),
-        patch_size=_size(given.numbers("patch_size", 3, 1, MAX_PATCH_EDGE, whole=True)),
-        size_multiple=_size(given.numbers("size_multiple", 3, 1, 512, whole=True)),
-        flexible_tiles=given.boolean("flexible_tiles"),
-        tile_step=given.number("tile_step", 0.1, 1.0),
-        normalisation=Normalisation(
-            low_hu=normalisation.number("low_hu", -1e5, 1e5),
-            high_hu=normalisation.number("high_hu", -1e5, 1e5),
-            mean_hu=normalisation.number("mean_hu", -1e5, 1e5),
-            standard_deviation_hu=normalisation.number("standard_deviation_hu", 1e-3, 1e5),
-        ),
-        mirror_axes=tuple(int(v) for v in given.numbers("mirror_axes", (0, 3), 0, 2, whole=True)),
-        mirror=given.boolean("mirror"),
-        outputs=output.texts("names", FINE_OUTPUTS + OVERVIEW_OUTPUTS),
-        activation=output.text("activation", choices=ACTIVATIONS),
-        threshold=output.number("threshold", 0.0, 1.0),
-        localiser=form.text("localiser", pattern=NAME_PATTERN) if content.get("localiser") is not None else None,
-        training=form.mapping("training"),
-        metrics=form.mapping("metrics"),
-        folds=_read_folds(form),
-        sha256=_read_hashes(form),
-    )
-    form.known_only("localiser")
-    for part in (network, given, normalisation, output):
-        part.known_only()
-    check_spec(bundle, where)
-    _check_files(bundle, where)
-    return bundle
-
-
-def check_spec(spec: BundleSpec, where: str) -> None:
-    """Check what one key alone cannot tell.
-
-    Raises:
-        ModelError: if keys contradict each other, or a shape is absurd.
-    """
-
-    def refuse(message: str) -> None:
-        raise ModelError(f"{where}: {message}")
-
-    for size in (spec.patch_size, spec.size_multiple):
-        if len(size) != 3 or min(size) < 1:
-            refuse(f"sizes must be three whole numbers of at least 1, got {size}.")
-    if math.prod(spec.patch_size) > MAX_PATCH_VOXELS:
-        refuse(f"input.patch_size {list(spec.patch_size)} has more voxels than {MAX_PATCH_VOXELS}.")
-    if any(p % m for p, m in zip(spec.patch_size, spec.size_multiple, strict=True)):
-        refuse(f"input.patch_size {list(spec.patch_size)} must be a multiple of {list(spec.size_multiple)}.")
-    n = spec.normalisation
-    if not n.low_hu < n.high_hu:
-        refuse(f"input.normalisation.low_hu must be below high_hu, got {n.low_hu} and {n.high_hu}.")
-    if len(set(spec.mirror_axes)) != len(spec.mirror_axes):
-        refuse(f"input.mirror_axes must differ, got {list(spec.mirror_axes)}.")
-    if not spec.outputs or len(set(spec.outputs)) != len(spec.outputs):
-        refuse(f"output.names must be different names, at least one, got {list(spec.outputs)}.")
-    kinds = FINE_OUTPUTS if not spec.is_localiser else OVERVIEW_OUTPUTS
-    if not set(spec.outputs) <= set(kinds):
-        refuse(f"output.names must all be of {list(kinds)}, got {list(spec.outputs)}.")
-    if spec.activation == "softmax":
-        if spec.outputs[0] != "background" or len(spec.outputs) < 2:
-            refuse("output.names of a softmax network must begin with 'background' and name one structure more.")
-        if "parenchyma" in spec.outputs and {"cortex", "medulla"} & set(spec.outputs):
-            refuse("output.names of a softmax network must not hold parenchyma beside cortex or medulla.")
-    else:
-        if spec.is_localiser:
-            refuse("output.activation of a localiser must be 'softmax'.")
-        if "parenchyma" not in spec.outputs or {"background", "medulla"} & set(spec.outputs):
-            refuse("output.names of a sigmoid network must hold 'parenchyma', and no 'background' or 'medulla'.")
-    complete = "parenchyma" in spec.outputs or {"medulla", "cortex"} <= set(spec.outputs)
-    if not spec.is_localiser and not complete:
-        refuse(f"output.names must hold 'parenchyma', or 'medulla' and 'cortex', got {list(spec.outputs)}.")
-
-
-def _check_files(bundle: Bundle, where: str) -> None:
-    for fold in bundle.folds:
-        for name in (fold.weights, fold.graph, fold.graph_weights):
-            if name not in bundle.sha256:
-                raise ModelError(f"{where}: files must give the SHA-256 of {name}, which folds names.")
-
-
-def _read_folds(form: Form) -> tuple[FoldFiles, ...]:
-    folds = form.items("folds", 1, MAX_FOLDS)
-    result = []
-    for index, value in enumerate(folds):
-        fold = Form(value, form.where, f"folds[{index}].")
-        result.append(
-            FoldFiles(
-                fold.text("weights", pattern=FILE_PATTERN),
-                fold.text("graph", pattern=FILE_PATTERN),
-                fold.text("graph_weights", pattern=FILE_PATTERN),
-            )
-        )
-        fold.known_only()
-    return tuple(result)
-
-
-def _read_hashes(form: Form) -> dict[str, str]:
-    files = form.mapping("files")
-    for name, digest in files.items():
-        if not FILE_PATTERN.fullmatch(name) or name == MANIFEST:
-            raise ModelError(f"{form.where}: files must be plain file names, got {name!r}.")
-        if not isinstance(digest, str) or not SHA256_PATTERN.fullmatch(digest):
-            raise ModelError(f"{form.where}: files.{name} must be a SHA-256 of 64 hexadecimal digits, got {digest!r}.")
-    return files
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _triple(values: list[float]) -> SpacingMm:
-    return values[0], values[1], values[2]
-
-
-def _size(values: list[float]) -> Size:
-    return int(values[0]), int(values[1]), int(values[2])

@@ -23,12 +23,10 @@ from KidneySegLib.models.bundle import (
     Bundle,
     BundleSpec,
     FoldFiles,
-    check_spec,
     manifest_of,
-    parse_manifest,
-    read_bundle,
 )
 from KidneySegLib.models.importing import put_in_place
+from KidneySegLib.models.manifest import check_spec, parse_manifest, read_bundle
 from KidneySegLib.models.store import file_sha256
 
 if TYPE_CHECKING:
@@ -163,9 +161,9 @@ def _write_graph(path: Path, network: nn.Module, spec: BundleSpec, float16: bool
     openvino.save_model(model, str(path), compress_to_fp16=float16)
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     actual = compiled([sample.numpy()])[0]
-    if expected.shape != (1, len(spec.outputs), *sample.shape[2:]):
+    if expected.shape != (1, spec.channels, *sample.shape[2:]):
         raise ModelError(
-            f"model {spec.name}: the network must give {len(spec.outputs)} outputs {list(spec.outputs)} of its input's "
+            f"model {spec.name}: the network must give {spec.channels} outputs of its input's "
             f"size, got shape {expected.shape}."
         )
     scale = max(1.0, float(np.abs(expected).max()))

@@ -34,6 +34,10 @@ class Form:
             keys = ", ".join(self._prefix + key for key in unknown)
             raise ModelError(f"{self.where}: unknown keys {keys}. Was the model made for a newer KidneySeg?")
 
+    def has(self, key: str) -> bool:
+        """Whether an optional key is there and not null."""
+        return self._content.get(key) is not None
+
     def form(self, key: str) -> Form:
         return Form(self._get(key), self.where, f"{self._prefix}{key}.")
 

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle, parse_manifest, read_bundle
+from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle
+from KidneySegLib.models.manifest import parse_manifest, read_bundle
 from KidneySegLib.models.store import verify_bundle
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import embedded_models_dir, user_models_dir

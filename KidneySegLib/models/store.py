@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from KidneySegLib.errors import KidneySegError, ModelError
-from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle, read_bundle
+from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle
+from KidneySegLib.models.manifest import read_bundle
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import embedded_models_dir, user_models_dir
 

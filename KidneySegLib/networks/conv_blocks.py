@@ -43,7 +43,7 @@ def size3(value: int | Sequence[int], name: str) -> Size3:
     size = (value,) * 3 if isinstance(value, int) else tuple(int(v) for v in value)
     if len(size) != 3 or min(size) < 1:
         raise ValueError(f"{name} must be a positive integer or three of them (z, y, x), got {value!r}")
-    return cast(Size3, size)
+    return size
 
 
 def sizes(values: Sizes, count: int, name: str) -> list[Size3]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.models import Bundle, FoldFiles, Normalisation, read_bundle
-from KidneySegLib.models.bundle import MANIFEST, check_spec, manifest_of, parse_manifest
+from KidneySegLib.models.bundle import MANIFEST, manifest_of
+from KidneySegLib.models.manifest import check_spec, parse_manifest
 
 
 def manifest(folder: Path) -> dict[str, Any]:
