@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from KidneySegLib.ct import CtScan, PatientData
     from KidneySegLib.ct.phase import PhaseEstimate
+    from KidneySegLib.export.review import Review
     from KidneySegLib.inference.engine import Engine
     from KidneySegLib.labels import Side, Structure
     from KidneySegLib.measurement import MeasurementTable, Patient
@@ -166,6 +167,8 @@ def measure_case(
     patient: Patient | PatientData | None = None,
     origin: str = "corrected",
     model: str = "",
+    model_facts: Mapping[str, Any] | None = None,
+    review: Review | None = None,
     progress: Progress = Progress(),
 ) -> CaseResult:
     """Measure a label map that a person made or corrected, and write the same results folder as `segment_case`.
@@ -178,6 +181,8 @@ def measure_case(
         origin: the table's column ``source``: ``corrected``, or ``automatic`` for a result that is measured again as
             it is, such as with other patient data.
         model: name of the model that the labels started from; empty where there was none.
+        model_facts: what else is known of it, such as ``version`` and ``sha256``; goes into provenance.
+        review: who corrected or accepted the labels, for report and provenance.
         series_uid, case_id, patient, progress: as for `segment_case`.
 
     Raises:
@@ -193,7 +198,7 @@ def measure_case(
     clock = _Clock()
     with clock.stage("read"):
         scan = _read_scan(image, series_uid, progress)
-        label_map = _read_labels(labels, scheme, scan)
+        label_map = read_label_map(labels, scheme, scan)
     with clock.stage("check"):
         progress.report("check", 0.0)
         kidney_flags = label_flags(label_map, scan.image)
@@ -204,7 +209,12 @@ def measure_case(
         _Case(case_id or output.resolve().name, scan, label_map, phase, patient, origin, None, model),
         output,
         flags=(*((None, key) for key in (*flags, *phase.flags)), *kidney_flags),
-        facts={"model": {"name": model} if model else None, "labels": scheme, "notes": ()},
+        facts={
+            "model": {**(model_facts or {}), "name": model} if model else None,
+            "review": review,
+            "labels": scheme,
+            "notes": (),
+        },
         raw_labels=None,
         clock=clock,
         progress=progress,
@@ -306,8 +316,17 @@ def _read_scan(source: Path | CtScan, series_uid: str | None, progress: Progress
     return read_ct(source, series_uid=series_uid, progress=progress)
 
 
-def _read_labels(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk.Image:
-    """Labels (ids 1-15) on the scan's grid or a part of it, with sides."""
+def read_label_map(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk.Image:
+    """Labels (ids 1-15) on the scan's grid or a part of it, with sides.
+
+    Args:
+        labels: an image with ids 1-15, or a file.
+        scheme: whose ids a file holds, one of `measurement.SCHEMES`.
+        scan: the CT.
+
+    Raises:
+        InputError: unreadable, unknown ids, or another grid.
+    """
     from KidneySegLib.measurement import check_same_grid, read_labels
     from KidneySegLib.measurement.seg_nrrd import is_seg_nrrd, read_seg_nrrd
     from KidneySegLib.postprocessing import assign_sides

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.export.report_style import STYLE
+from KidneySegLib.export.review import origin_sentence
 from KidneySegLib.flags import FLAGS, Severity
 from KidneySegLib.measurement.table import MeasurementTable, Row
 
@@ -60,6 +61,7 @@ def report_html(
     """
     parts = [
         f"<header><h1>Kidney volumes</h1><p class='case'>{escape(case_id)}</p></header>",
+        _origin(provenance),
         _headline(table),
         _flags(table, phase),
         f"<figure><img alt='Kidneys on CT, outlined' src='data:image/jpeg;base64,{_jpeg(picture)}'></figure>",
@@ -97,6 +99,14 @@ def _headline(table: MeasurementTable) -> str:
         if row.side != "both" and row.parenchyma_ml is not None
     ]
     return f"<div class='cards'>{''.join(cards)}</div>"
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    """Whether the numbers are a model's or a person's: before the numbers."""
+    sentence = origin_sentence(provenance)
+    comment = str((provenance.get("review") or {}).get("comment") or "")
+    said = f" <q>{escape(comment)}</q>" if comment else ""
+    return f"<p class='origin'>{escape(sentence)}{said}</p>" if sentence else ""
 
 
 def _flags(table: MeasurementTable, phase: Any) -> str:
@@ -205,6 +215,10 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Version", ("version",)),
     ("Date", ("created",)),
     ("Source", ("source",)),
+    ("Reader", ("review", "reader")),
+    ("Reviewed", ("review", "time")),
+    ("Review", ("review", "status")),
+    ("Voxels changed", ("review", "changed_voxels")),
     ("Model", ("model", "name")),
     ("Model version", ("model", "version")),
     ("Model hash", ("model", "sha256")),

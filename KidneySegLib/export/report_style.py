@@ -10,6 +10,7 @@ body { margin: 0 auto; padding: 28px 32px; max-width: 1020px; color: var(--ink);
 header { display: flex; align-items: baseline; gap: 16px; border-bottom: 2px solid var(--ink); padding-bottom: 8px; }
 h1 { font-size: 24px; margin: 0; white-space: nowrap; }
 .case { margin: 0; font-size: 18px; color: var(--quiet); overflow-wrap: anywhere; }
+.origin { margin: 8px 0 0; font-weight: 600; } .origin q { font-weight: 400; color: var(--quiet); }
 h2 { font-size: 13px; text-transform: uppercase; letter-spacing: .06em; color: var(--quiet); margin: 14px 0 4px; }
 .cards { display: flex; gap: 10px; margin: 14px 0 0; }
 .card { flex: 1; border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 6px;
