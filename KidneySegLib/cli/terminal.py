@@ -30,6 +30,7 @@ STAGE_NAMES = {
     "write": "Writing results",
     "case": "Making synthetic CT",
     "scan": "Scanning the phantom",
+    "score": "Scoring",
     "train": "Training",
     "import": "Copying the model",
 }
