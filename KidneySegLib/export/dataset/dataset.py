@@ -221,19 +221,17 @@ class DataSet:
                 )
                 new = replace(new, split=told.split or split_of_new(self.data_set_id, new.subject, self.cases()))
                 write_case(written, new, scan, staging / "revision")
-                progress.check()
+                progress.report("write", 1.0)
                 if publish(written, new.folder):
-                    progress.report("write", 1.0)
                     return self._added(case_id, revision.token, is_new_case=True)
                 # Somebody else added the same scan at the same moment.
                 (written / records.REVISIONS / "0001").rename(staging / "revision")
                 case = self.case(case_id)
             _check_same_image(case, scan)
-            progress.check()
+            progress.report("write", 1.0)
             number = case.latest.number + 1
             while not publish(staging / "revision", case.folder / records.REVISIONS / f"{number:04d}"):
                 number += 1
-        progress.report("write", 1.0)
         return self._added(case.case_id, revision.token, is_new_case=False)
 
     def _added(self, case_id: str, token: str, *, is_new_case: bool) -> Added:
