@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
+from KidneySegLib.cli import train_luo_li
 from KidneySegLib.errors import DependencyError
 from KidneySegLib.progress import CancelToken
 
@@ -15,6 +16,8 @@ Train a model. Recipes:
 
   embedded     the model that ships with the program: a localiser and a fine network, both trained only on the
                synthetic phantom. OUT gets a folder for each network (checkpoint, log.csv, log.png) and bundles/.
+  luo-li-2025  the nnU-Net protocol of Luo and Li (2025) on your own labelled scans: parenchyma and cortex, five-fold
+               cross-validation, the best folds registered as one model.
 
 Needs the training extra: pip install 'kidneyseg[train]' (in a checkout: make setup-dev).
 """
@@ -47,6 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     recipe.add_argument("--resume", action="store_true", help="go on where an interrupted run in OUT stopped")
     shared.add_quiet(recipe)
     recipe.set_defaults(run=run_embedded)
+    train_luo_li.add_recipe(recipes)
 
 
 def run_embedded(options: argparse.Namespace, token: CancelToken) -> None:

@@ -1,10 +1,11 @@
 """What a data set for the protocol holds: one scan and its labels for each patient.
 
-Three layouts are read:
+These layouts are read:
 
 * a folder of cases. Each case is a folder with a scan (``ct.nii.gz``, ``image.nii.gz``, its only other image file, or a
   DICOM series at any depth) and labels: ``labels.*`` or ``segmentation.*`` with the ids of a label scheme, a
   ``*.seg.nrrd`` of 3D Slicer, or, as the paper's readers drew them, two masks ``parenchyma.*`` and ``cortex.*``;
+* a growing data set of ours (``kidneyseg dataset``): the newest accepted labels of each case, with its held-out cases;
 * a data set of nnU-Net (``dataset.json``, ``imagesTr``, ``labelsTr``) with training ids.
 """
 
@@ -37,6 +38,8 @@ class LabelledCase:
         labels: label map with the ids of `scheme`, or the parenchyma mask if `cortex` is given.
         cortex: mask of the cortex, where parenchyma and cortex were drawn as two masks.
         scheme: of the label map, one of `measurement.SCHEMES`.
+        subject: whose scan it is, where that is known; all scans of a patient stay together.
+        split: ``train`` or ``test`` where the data set has settled that.
     """
 
     case_id: str
@@ -44,6 +47,8 @@ class LabelledCase:
     labels: Path
     cortex: Path | None = None
     scheme: str = "kidneyseg"
+    subject: str = ""
+    split: str = ""
 
 
 def find_cases(dataset: Path, scheme: str | None = None) -> tuple[LabelledCase, ...]:
@@ -61,6 +66,8 @@ def find_cases(dataset: Path, scheme: str | None = None) -> tuple[LabelledCase, 
         raise InputError(f"A data set must be a folder of cases, but {dataset} is none. Check the path.")
     if (dataset / "dataset.json").is_file() and (dataset / "imagesTr").is_dir():
         return _nnunet_cases(dataset, scheme or "training")
+    if (dataset / "dataset.json").is_file() and (dataset / "cases").is_dir():
+        return _growing_cases(dataset)
     folders = sorted(folder for folder in dataset.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     if not folders:
         raise InputError(
@@ -124,6 +131,27 @@ def _image_of(folder: Path, images: list[Path]) -> Path | str:
     return "no scan (ct.nii.gz or a DICOM series)"
 
 
+def _growing_cases(dataset: Path) -> tuple[LabelledCase, ...]:
+    """Of a data set of ours the cases that can be trained on; it lists itself what it leaves out."""
+    from KidneySegLib.export.dataset import DataSet
+    from KidneySegLib.export.dataset.choice import choose
+
+    chosen, left_out = choose(DataSet.open(dataset))
+    if not chosen:
+        reasons = "; ".join(f"{case_id}: {why}" for case_id, why in sorted(left_out.items())[:_SHOWN])
+        raise InputError(f"{dataset} has no case with accepted labels ({reasons or 'it is empty'}). Accept some.")
+    return tuple(
+        LabelledCase(
+            one.case.case_id,
+            one.case.image_path,
+            one.revisions[-1].labels_path,
+            subject=one.case.subject,
+            split=one.case.split.value,
+        )
+        for one in sorted(chosen, key=lambda one: one.case.case_id)
+    )
+
+
 def _nnunet_cases(dataset: Path, scheme: str) -> tuple[LabelledCase, ...]:
     try:
         ending = str(json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))["file_ending"])
@@ -154,6 +182,6 @@ def _refuse(problems: list[str], dataset: Path, count: int) -> None:
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise InputError(
-            f"{len(problems)} of {count} cases of {dataset} cannot be trained on: {'; '.join(problems[:_SHOWN])}{more}. "
-            "Complete them, or take their folders out of the data set."
+            f"{len(problems)} of {count} cases of {dataset} cannot be trained on: {'; '.join(problems[:_SHOWN])}{more}."
+            " Complete them, or take their folders out of the data set."
         )

@@ -11,55 +11,60 @@ from KidneySegLib.training.luo_li.settings import FOLD_COUNT
 
 
 def hold_out(
-    groups: Mapping[str, str], fraction: float, seed: int, given: Mapping[str, str] | None = None
+    groups: Mapping[str, str],
+    fraction: float,
+    seed: int,
+    given: Mapping[str, str] | None = None,
+    subjects: Mapping[str, str] | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Training and test cases, each sorted.
 
     Args:
         groups: group of each case.
-        fraction: of each group that is held out (rounded half up); the paper held out 6 of 16.
+        fraction: of each group's patients that is held out (rounded half up); the paper held out 6 of 16.
         seed: of the draw.
         given: ``train`` or ``test`` for each case, where that is settled already; then nothing is drawn.
+        subjects: patient of each case; None: each case is a patient of its own.
     """
     if given:
-        return tuple(sorted(c for c in groups if given[c] == "train")), tuple(
-            sorted(c for c in groups if given[c] == "test")
-        )
-    test: list[str] = []
-    for group, cases in _shuffled(groups, f"test {seed}").items():
-        del group
-        test += cases[: math.floor(fraction * len(cases) + 0.5)]
+        test = [case for case in groups if given[case] == "test"]
+    else:
+        test = []
+        for patients in _shuffled(groups, subjects, f"test {seed}").values():
+            for cases in patients[: math.floor(fraction * len(patients) + 0.5)]:
+                test += cases
     return tuple(sorted(set(groups) - set(test))), tuple(sorted(test))
 
 
-def stratified_folds(groups: Mapping[str, str], seed: int, count: int = FOLD_COUNT) -> list[dict[str, list[str]]]:
+def stratified_folds(
+    groups: Mapping[str, str], seed: int, subjects: Mapping[str, str] | None = None, count: int = FOLD_COUNT
+) -> list[dict[str, list[str]]]:
     """Folds for cross-validation, as nnU-Net's ``splits_final.json`` has them.
 
-    Each group's cases are shuffled and dealt out like cards, and the next group goes on where the last one stopped: so
-    a group's share differs by at most one case between folds, and so does the folds' size.
+    Each group's patients are shuffled and dealt out like cards, and the next group goes on where the last one stopped:
+    so a group's share differs by at most one patient between folds, and so does the folds' size.
 
     Args:
         groups: group of each training case.
         seed: of the shuffling.
+        subjects: patient of each case; None: each case is a patient of its own.
         count: of folds.
 
     Returns:
         One ``{"train": [...], "val": [...]}`` for each fold, sorted.
 
     Raises:
-        InputError: fewer cases than folds.
+        InputError: fewer patients than folds.
     """
-    if len(groups) < count:
+    patients = [cases for group in _shuffled(groups, subjects, f"folds {seed}").values() for cases in group]
+    if len(patients) < count:
         raise InputError(
-            f"{count}-fold cross-validation needs at least {count} training cases, got {len(groups)}. Add cases, or "
-            "hold out fewer for testing (--test-fraction 0)."
+            f"{count}-fold cross-validation needs at least {count} patients to train on, got {len(patients)}. Add "
+            "cases, or hold out fewer for testing (--test-fraction 0)."
         )
     held: list[list[str]] = [[] for _ in range(count)]
-    turn = 0
-    for cases in _shuffled(groups, f"folds {seed}").values():
-        for case in cases:
-            held[turn % count].append(case)
-            turn += 1
+    for turn, cases in enumerate(patients):
+        held[turn % count] += cases
     return [{"train": sorted(set(groups) - set(cases)), "val": sorted(cases)} for cases in held]
 
 
@@ -69,11 +74,18 @@ def thin_groups(groups: Mapping[str, str], count: int = FOLD_COUNT) -> tuple[str
     return tuple(name for name in names if sum(group == name for group in groups.values()) < count)
 
 
-def _shuffled(groups: Mapping[str, str], seed: str) -> dict[str, list[str]]:
-    """Cases of each group in random order. Python's own generator: its sequence is the same in every version."""
+def _shuffled(groups: Mapping[str, str], subjects: Mapping[str, str] | None, seed: str) -> dict[str, list[list[str]]]:
+    """Patients of each group in random order, each with his cases; his first case says to which group he belongs.
+
+    Python's own generator: its sequence is the same in every version.
+    """
+    scans: dict[str, list[str]] = {}
+    for case in sorted(groups):
+        scans.setdefault(subjects[case] if subjects else case, []).append(case)
     result = {}
     for name in sorted(set(groups.values())):
-        cases = sorted(case for case, group in groups.items() if group == name)
-        random.Random(f"{seed} {name}").shuffle(cases)
-        result[name] = cases
+        patients = sorted((cases for cases in scans.values() if groups[cases[0]] == name), key=lambda cases: cases[0])
+        random.Random(f"{seed} {name}").shuffle(patients)
+        if patients:
+            result[name] = patients
     return result
