@@ -87,13 +87,17 @@ class EngineChild:
     def retire(self) -> None:
         """Tell it to stop: cases that it has are given up, and tried again elsewhere."""
         self.retiring = True
+        self._close_stdin()
+
+    def _close_stdin(self) -> None:
         stdin = self._process.stdin
         if stdin is not None and not stdin.closed:
             with contextlib.suppress(OSError):
                 stdin.close()
 
     def end(self) -> None:
-        """Wait until it has stopped; not for ever."""
+        """Wait until it has stopped, not for ever, and let go of it."""
+        self._close_stdin()
         try:
             self._process.wait(engine_process.GRACE_S + 2.0)
         except subprocess.TimeoutExpired:
