@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from KidneySegLib.ct.phase import PhaseEstimate
     from KidneySegLib.export.review import Review
     from KidneySegLib.inference.engine import Engine
+    from KidneySegLib.inference.evidence import Evidence
     from KidneySegLib.labels import Side, Structure
     from KidneySegLib.measurement import MeasurementTable, Patient
+    from KidneySegLib.measurement.uncertainty import Uncertainty
     from KidneySegLib.models import Bundle
 
 #: Packages whose versions provenance names.
@@ -125,6 +127,7 @@ def segment_case(
         flags = (*scan.flags, *check_geometry(scan.image, scan.slice_thickness_mm))
         phase = estimate_phase(scan.image, kidneys.labels, result.overview)
         progress.report("check", 1.0)
+    judged = _judge(kidneys.labels, result.evidence, engine.bundle)
     facts = {
         **(more_facts or {}),
         "model": _model_facts(engine.bundle),
@@ -135,6 +138,7 @@ def segment_case(
         "mirror": mirror,
         "midline": kidneys.midline,
         "notes": (*result.notes, *kidneys.notes),
+        "uncertainty": _uncertainty_facts(judged),
     }
     return _measure_and_write(
         _Case(
@@ -153,6 +157,7 @@ def segment_case(
         raw_labels=result.raw if raw else None,
         clock=clock,
         progress=progress,
+        judged=judged,
     )
 
 
@@ -352,9 +357,11 @@ def _measure_and_write(
     raw_labels: sitk.Image | None,
     clock: _Clock,
     progress: Progress,
+    judged: Mapping[Side | None, Uncertainty] | None = None,
 ) -> CaseResult:
     from KidneySegLib.export import write_results
     from KidneySegLib.measurement import Patient, measure
+    from KidneySegLib.measurement.uncertainty import add_uncertainty
 
     scan = case.scan
     given = {} if case.patient is None else {f.name: getattr(case.patient, f.name) for f in fields(case.patient)}
@@ -370,6 +377,8 @@ def _measure_and_write(
             structures=_structures(case.bundle),
             progress=progress,
         )
+        if judged is not None:
+            table = add_uncertainty(table, judged)
     provenance = write_results(
         output,
         case_id=case.case_id,
@@ -388,6 +397,25 @@ def _measure_and_write(
         progress=progress,
     )
     return CaseResult(case.case_id, output, scan, case.labels, table, case.phase, provenance)
+
+
+def _uncertainty_facts(judged: Mapping[Side | None, Uncertainty] | None) -> dict[str, Any] | None:
+    if judged is None:
+        return None
+    return {"both" if side is None else side.value: asdict(said) for side, said in judged.items()}
+
+
+def _judge(
+    labels: sitk.Image, evidence: Sequence[Evidence] | None, bundle: Bundle
+) -> dict[Side | None, Uncertainty] | None:
+    """What the network's passes say about each kidney, for models that know what that is worth; else None."""
+    from KidneySegLib.inference.evidence import CALIBRATION_KEY
+    from KidneySegLib.measurement.uncertainty import find_signs, judge, read_calibration
+
+    if evidence is None:
+        return None
+    calibration = read_calibration(bundle.metrics[CALIBRATION_KEY], bundle.name)
+    return judge(find_signs(labels, evidence), calibration)
 
 
 def _structures(bundle: Bundle | None) -> set[Structure]:

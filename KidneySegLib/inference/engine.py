@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.inference.backend import BackendMaker, make_backend
 from KidneySegLib.inference.device import choose_device
+from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
 from KidneySegLib.inference.localiser import Overview, localise
@@ -64,6 +65,8 @@ class EngineResult:
         backend: ``openvino`` or ``torch``.
         seconds: wall time of the stages localise, preprocess, network and resample.
         notes: what a person should know about the run, such as memory that ran out.
+        evidence: what each pass of the fine network said, by region; None with a single pass, or where the model does
+            not say what its evidence is worth.
     """
 
     labels: sitk.Image
@@ -77,6 +80,7 @@ class EngineResult:
     backend: str
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] | None = None
 
 
 class Engine:
@@ -167,6 +171,7 @@ class Engine:
             backend=backend.name,
             seconds=dict(case.seconds),
             notes=(*(self._coarse.notes if self._coarse else ()), *self._fine.notes),
+            evidence=tuple(case.evidence) if case.keeps_evidence else None,
         )
 
 
@@ -191,6 +196,8 @@ class _Case:
         self._image = image
         self._progress = progress
         self._parts: list[tuple[NDArray[np.uint8], Box]] = []
+        self.evidence: list[Evidence] = []
+        self.keeps_evidence = has_evidence(spec) and network.passes_per_tile > 1
         self._done = 0.0  # Share of the regions that is finished.
         self._share = 1.0  # Share of the region at work.
 
@@ -221,7 +228,7 @@ class _Case:
         for core in cores:
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
-                values, region = self._look(core)
+                values, passes, region = self._look(core)
                 if overview is None:
                     break
                 found = kidney_mask(values, self._spec)
@@ -237,10 +244,15 @@ class _Case:
                     break
                 core = core.union(larger)
             self._keep(values, region, core if grow else region)
+            if passes:
+                kept = core if grow else region
+                z, y, x = kept.within(region)
+                parts = [single[:, z, y, x] for single in passes]
+                self.evidence.append(evidence_of(parts, self._spec, self.grid, kept))
             self._done += self._share
 
-    def _look(self, core: Box) -> tuple[Float32, Box]:
-        """Probabilities (channels, z, y, x) on the region round a core, and that region."""
+    def _look(self, core: Box) -> tuple[Float32, list[Float32], Box]:
+        """Probabilities (channels, z, y, x) on the region round a core, those of each pass, and that region."""
         n = self._spec.normalisation
         region, tile = surround(core, self.grid, self._spec)
         with self.timed("preprocess"):
@@ -254,10 +266,15 @@ class _Case:
             )
             normalise(volume, n)
         with self.timed("network"):
-            values = self._network.probabilities(
-                volume, tile, lambda fraction, message: self._report("network", fraction, message)
-            )
-        return values, region
+            passes: list[Float32] = []
+            if self.keeps_evidence:
+                values, passes = self._network.passes(volume, tile, self._on_network)
+            else:
+                values = self._network.probabilities(volume, tile, self._on_network)
+        return values, passes, region
+
+    def _on_network(self, fraction: float, message: str) -> None:
+        self._report("network", fraction, message)
 
     def _keep(self, values: Float32, region: Box, core: Box) -> None:
         """Write a region's labels onto the scan's voxels, those of its core."""

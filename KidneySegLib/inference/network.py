@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from KidneySegLib.inference.backend import Backend, BackendMaker
 from KidneySegLib.inference.device import DeviceInfo, choose_precision, cpu_device
 from KidneySegLib.inference.grid import size3
@@ -65,13 +67,37 @@ class ReadyNetwork:
         return len(mirror_combinations(self._mirror_axes))
 
     def probabilities(self, volume: Float32, tile: Size, on_progress: OnNetwork) -> Float32:
-        """Probabilities (channels, z, y, x) of a normalised volume (z, y, x).
+        """Probabilities (channels, z, y, x) of a normalised volume (z, y, x), mirrored passes averaged.
 
         Args:
             volume: any size; smaller than the tile it is filled up with air.
             tile: (z, y, x) of one tile.
             on_progress: see `OnNetwork`.
         """
+        return activate(self._logits(volume, tile, self._mirror_axes, on_progress), self.bundle.activation)
+
+    def passes(self, volume: Float32, tile: Size, on_progress: OnNetwork) -> tuple[Float32, list[Float32]]:
+        """As `probabilities`, with the probabilities of each pass beside it: the plain one first.
+
+        The whole volume is mirrored, not its tiles, so that each pass is a whole look at it.
+        """
+        combinations = mirror_combinations(self._mirror_axes)
+        total: Float32 | None = None
+        single: list[Float32] = []
+        for number, axes in enumerate(combinations):
+
+            def on_pass(fraction: float, message: str, done: int = number) -> None:
+                on_progress((done + fraction) / len(combinations), message)
+
+            logits = self._logits(np.ascontiguousarray(np.flip(volume, axes)), tile, (), on_pass)
+            logits = np.ascontiguousarray(np.flip(logits, tuple(1 + axis for axis in axes)))
+            total = logits.copy() if total is None else np.add(total, logits, out=total)
+            single.append(activate(logits, self.bundle.activation))
+        assert total is not None
+        total /= len(combinations)
+        return activate(total, self.bundle.activation), single
+
+    def _logits(self, volume: Float32, tile: Size, mirror_axes: tuple[int, ...], on_progress: OnNetwork) -> Float32:
         n = self.bundle.normalisation
         padded, original = pad_to_tile(volume, tile, (n.low_hu - n.mean_hu) / n.standard_deviation_hu)
         plan = plan_tiles(size3(volume.shape), tile, self.bundle.tile_step)
@@ -84,6 +110,6 @@ class ReadyNetwork:
             on_progress(done / count, message)
 
         on_progress(0.0, "")
-        logits = self._ladder.logits(padded, plan, self._mirror_axes, on_tile)
+        logits = self._ladder.logits(padded, plan, mirror_axes, on_tile)
         z, y, x = original
-        return activate(logits[:, z, y, x], self.bundle.activation)
+        return logits[:, z, y, x]
