@@ -77,7 +77,8 @@ class DaskPool:
                     job = waiting.pop()
                     running[self._submit(job)] = job
                 try:
-                    ended = wait(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
+                    with self._client.as_current():
+                        ended = wait(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
                 except TimeoutError:
                     self._check_alive()
                     yield None
