@@ -21,6 +21,7 @@ from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, siz
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
+from KidneySegLib.inference.nnunet_case import find_labels, raw_table
 from KidneySegLib.inference.regions import (
     MOST_GROWTHS,
     body_box,
@@ -119,6 +120,11 @@ class Engine:
                 f"{self.bundle.name} is a localiser, which finds kidneys but does not measure them. "
                 "Choose a model that names it, such as kidneyseg-arterial."
             )
+        if self.bundle.finds_cortex_only:
+            raise ModelError(
+                f"{self.bundle.name} finds the cortex only, which is measured inside the parenchyma. Import it "
+                "together with the model that finds parenchyma: kidneyseg models import PARENCHYMA --cortex CORTEX."
+            )
         chosen = choose_device(device)
         self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
         progress.check()
@@ -127,6 +133,8 @@ class Engine:
         )
         progress.check()
         self._fine = ReadyNetwork(self.bundle, chosen, precision, mirror, make)
+        partner = self.bundle.partner
+        self._partner = ReadyNetwork(partner, chosen, precision, mirror, make) if isinstance(partner, Bundle) else None
 
     def run(self, image: sitk.Image, progress: Progress = Progress()) -> EngineResult:
         """Segment one scan.
@@ -145,6 +153,8 @@ class Engine:
                 f"A 3-D scan with one value a voxel was expected, got {image.GetDimension()} dimensions and "
                 f"{image.GetNumberOfComponentsPerPixel()} values a voxel."
             )
+        if self.bundle.nnunet is not None:
+            return self._run_nnunet(image, progress)
         case = _Case(self.bundle, self._fine, image, frame_of(image), progress)
         overview: Overview | None = None
         with case.timed("localise"):
@@ -174,32 +184,44 @@ class Engine:
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
         )
 
+    def _run_nnunet(self, image: sitk.Image, progress: Progress) -> EngineResult:
+        """As nnU-Net does it: the whole scan, no localiser."""
+        clock = StageClock()
+        progress.report("localise", 1.0)
+        networks = (self._fine,) if self._partner is None else (self._fine, self._partner)
+        labels, raw, index = find_labels(networks, image, clock.timed, progress)
+        for stage in ("preprocess", "network", "resample"):
+            progress.report(stage, 1.0)
+        backend = self._fine.backend
+        return EngineResult(
+            labels=labels,
+            index=index,
+            divided=self.bundle.divides_parenchyma,
+            raw=raw,
+            raw_names=raw_names(self.bundle),
+            overview=None,
+            device=backend.device,
+            precision=backend.precision,
+            backend=backend.name,
+            seconds=dict(clock.seconds),
+            notes=tuple(note for network in networks for note in network.notes),
+        )
+
 
 def raw_names(bundle: Bundle) -> dict[int, str]:
     """Names of the ids in a bundle's own label map."""
+    if bundle.nnunet is not None:
+        return raw_table(bundle)
     names = {"medulla" if bundle.divides_parenchyma else "parenchyma": 1, "cortex": 2, "cyst": 3, "mass": 4}
     found = {*bundle.outputs, "medulla" if bundle.divides_parenchyma else "parenchyma"}
     return {0: "background", **{id: name for name, id in names.items() if name in found}}
 
 
-class _Case:
-    """One scan on its way through the fine network."""
+class StageClock:
+    """Seconds of wall time by stage of the engine."""
 
-    def __init__(
-        self, spec: Bundle, network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: Progress
-    ) -> None:
-        self.frame = frame
-        self.grid: Grid = grid_of(frame, spec.spacing_mm)
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {"localise": 0.0, "preprocess": 0.0, "network": 0.0, "resample": 0.0}
-        self._spec = spec
-        self._network = network
-        self._image = image
-        self._progress = progress
-        self._parts: list[tuple[NDArray[np.uint8], Box]] = []
-        self.evidence: list[Evidence] = []
-        self.keeps_evidence = has_evidence(spec) and network.passes_per_tile > 1
-        self._done = 0.0  # Share of the regions that is finished.
-        self._share = 1.0  # Share of the region at work.
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -209,6 +231,26 @@ class _Case:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - begin
+
+
+class _Case(StageClock):
+    """One scan on its way through the fine network."""
+
+    def __init__(
+        self, spec: Bundle, network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: Progress
+    ) -> None:
+        super().__init__()
+        self.frame = frame
+        self.grid: Grid = grid_of(frame, spec.spacing_mm)
+        self._spec = spec
+        self._network = network
+        self._image = image
+        self._progress = progress
+        self._parts: list[tuple[NDArray[np.uint8], Box]] = []
+        self.evidence: list[Evidence] = []
+        self.keeps_evidence = has_evidence(spec) and network.passes_per_tile > 1
+        self._done = 0.0  # Share of the regions that is finished.
+        self._share = 1.0  # Share of the region at work.
 
     def body(self) -> Box:
         """The box of the body, for a search without localiser."""

@@ -76,6 +76,10 @@ class ReadyNetwork:
         """
         return activate(self._logits(volume, tile, self._mirror_axes, on_progress), self.bundle.activation)
 
+    def logits(self, volume: Float32, tile: Size, on_progress: OnNetwork) -> Float32:
+        """As `probabilities`, but what the network gives before they are made of it."""
+        return self._logits(volume, tile, self._mirror_axes, on_progress)
+
     def passes(self, volume: Float32, tile: Size, on_progress: OnNetwork) -> tuple[Float32, list[Float32]]:
         """As `probabilities`, with the probabilities of each pass beside it: the plain one first.
 
@@ -98,8 +102,7 @@ class ReadyNetwork:
         return activate(total, self.bundle.activation), single
 
     def _logits(self, volume: Float32, tile: Size, mirror_axes: tuple[int, ...], on_progress: OnNetwork) -> Float32:
-        n = self.bundle.normalisation
-        padded, original = pad_to_tile(volume, tile, (n.low_hu - n.mean_hu) / n.standard_deviation_hu)
+        padded, original = pad_to_tile(volume, tile, self.bundle.padding)
         plan = plan_tiles(size3(volume.shape), tile, self.bundle.tile_step)
         said = len(self._ladder.notes)
 

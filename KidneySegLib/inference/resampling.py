@@ -12,7 +12,7 @@ A scan that is oblique to the patient's axes is first averaged down along its ow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -105,7 +105,7 @@ def sample(
     if grid.frame.array_axes is None:
         return _sample_oblique(image, array, grid, box, low_hu, high_hu, on_block)
     weights = _weights_from_scan(grid, box)
-    out = _reduce(array, weights, low_hu, high_hu, on_block)
+    out = reduce_axes(array, weights, low_hu, high_hu, on_block)
     return np.ascontiguousarray(out.transpose(grid.frame.array_axes))
 
 
@@ -169,13 +169,13 @@ def write_back(
         part = slice(int(used[0]), int(used[-1]) + 1)
         across = weights[0].sparse(rows, part)
         channels = [
-            _resample_planes((across @ channel[part]).reshape(-1, *sources.shape[2:]), *in_plane) for channel in flat
+            resample_planes((across @ channel[part]).reshape(-1, *sources.shape[2:]), *in_plane) for channel in flat
         ]
         labels[rows] = decide(np.stack(channels))
         return rows
 
-    blocks = list(_blocks(target.shape[0], target.shape[1] * target.shape[2] * values.shape[0]))
-    for rows in _on_threads(write, blocks):
+    blocks = list(row_blocks(target.shape[0], target.shape[1] * target.shape[2] * values.shape[0]))
+    for rows in on_threads(write, blocks):
         on_block(rows.stop / target.shape[0])
     return labels, target
 
@@ -215,13 +215,14 @@ def _weights_to_scan(grid: Grid, box: Box, target: Box) -> list[AxisWeights]:
     return [w for w in weights if w is not None]
 
 
-def _blocks(count: int, voxels_each: int) -> Iterator[slice]:
+def row_blocks(count: int, voxels_each: int) -> Iterator[slice]:
+    """Rows a few at a time, so that a block has about `BLOCK_VOXELS`."""
     step = max(1, BLOCK_VOXELS // max(voxels_each, 1))
     for begin in range(0, count, step):
         yield slice(begin, min(begin + step, count))
 
 
-def _resample_planes(block: Float32, w1: Any, w2: Any) -> Float32:
+def resample_planes(block: Float32, w1: Any, w2: Any) -> Float32:
     """Apply sparse weights to the last two axes of (planes, rows, columns)."""
     down = np.empty((block.shape[0], w1.shape[0], block.shape[2]), dtype=np.float32)
     for plane, source in zip(down, block, strict=True):
@@ -230,7 +231,7 @@ def _resample_planes(block: Float32, w1: Any, w2: Any) -> Float32:
     return np.ascontiguousarray(across.T).reshape(block.shape[0], w1.shape[0], w2.shape[0])
 
 
-def _on_threads(work: Callable[[slice], Result], blocks: list[slice]) -> Iterator[Result]:
+def on_threads(work: Callable[[slice], Result], blocks: list[slice]) -> Iterator[Result]:
     """Results of work on blocks, in order, as many at a time as there are threads."""
     count = thread_count()
     if count == 1 or len(blocks) == 1:
@@ -241,8 +242,8 @@ def _on_threads(work: Callable[[slice], Result], blocks: list[slice]) -> Iterato
             yield from pool.map(work, blocks[begin : begin + count])
 
 
-def _reduce(
-    array: NDArray[Any], weights: list[AxisWeights], low_hu: float, high_hu: float, on_block: OnBlock
+def reduce_axes(
+    array: NDArray[Any], weights: Sequence[AxisWeights], low_hu: float, high_hu: float, on_block: OnBlock
 ) -> Float32:
     """Apply one weight matrix to each axis of an array, reading it block by block along its first axis."""
     w0, w1, w2 = weights
@@ -256,10 +257,12 @@ def _reduce(
         used = np.flatnonzero(w0.matrix[:, rows].any(axis=1))
         target = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
         block = np.clip(source[rows], low, high).astype(np.float32, copy=False)
-        planes = _resample_planes(block, *in_plane).reshape(block.shape[0], -1)
+        if low < low_hu or high > high_hu:  # Limits between two integers.
+            np.clip(block, low_hu, high_hu, out=block)
+        planes = resample_planes(block, *in_plane).reshape(block.shape[0], -1)
         return rows, target, w0.sparse(target, rows) @ planes
 
-    for rows, target, part in _on_threads(read, list(_blocks(source.shape[0], source.shape[1] * source.shape[2]))):
+    for rows, target, part in on_threads(read, list(row_blocks(source.shape[0], source.shape[1] * source.shape[2]))):
         flat[target] += part
         on_block(rows.stop / source.shape[0])
     return out
@@ -283,7 +286,7 @@ def _sample_oblique(
     finest = min(grid.spacing_mm)
     reduced_grid = grid_of(own, float3([max(s, finest) for s in own.scan_spacing_mm]))
     part = _own_box(image, grid, box, reduced_grid)
-    values = _reduce(array, _weights_from_scan(reduced_grid, part), low_hu, high_hu, on_block)
+    values = reduce_axes(array, _weights_from_scan(reduced_grid, part), low_hu, high_hu, on_block)
     source = sitk.GetImageFromArray(values)
     reduced_grid.place(source, part)
     turned = _resample_linear(source, grid, box, low_hu)
@@ -308,7 +311,7 @@ def _write_back_oblique(
         grid.place(source, box)
         channels.append(source)
     labels = np.empty(target.shape, dtype=np.uint8)
-    for rows in _blocks(target.shape[0], target.shape[1] * target.shape[2] * len(channels)):
+    for rows in row_blocks(target.shape[0], target.shape[1] * target.shape[2] * len(channels)):
         part = Box(
             (target.start[0] + rows.start, target.start[1], target.start[2]),
             (target.start[0] + rows.stop, target.stop[1], target.stop[2]),

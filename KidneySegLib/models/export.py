@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ def write_bundle(
     float16: bool = False,
     replace: bool = False,
     extra_files: Mapping[str, bytes] | None = None,
+    on_fold: Callable[[int, int], None] = lambda _done, _count: None,
 ) -> Bundle:
     """Write a bundle folder, whole or not at all. Needs torch.
 
@@ -59,6 +60,7 @@ def write_bundle(
         float16: store parameters in half the space; both backends still compute in their own precision.
         replace: allow an existing bundle in ``folder``.
         extra_files: more files to store and hash, a licence text say: plain name to content.
+        on_fold: told (folds written, folds in all); may raise to cancel.
 
     Returns:
         The bundle as read back.
@@ -84,7 +86,8 @@ def write_bundle(
         fresh.mkdir()
         folds = tuple(FoldFiles.for_fold(index) for index in range(len(states)))
         names = [name for f in folds for name in (f.weights, f.graph, f.graph_weights)]
-        for files, state in zip(folds, states, strict=True):
+        for number, (files, state) in enumerate(zip(folds, states, strict=True)):
+            on_fold(number, len(states))
             network = _load_network(spec, state, where)
             _write_weights(fresh / files.weights, network, float16)
             _write_graph(fresh / files.graph, network, spec, float16)

@@ -30,12 +30,13 @@ Opener = Callable[[str], IO[bytes]]
 def import_bundle(
     source: str | Path, name: str | None = None, replace: bool = False, progress: Progress = Progress()
 ) -> Bundle:
-    """Copy a bundle into the user's models, whole or not at all.
+    """Copy a bundle into the user's models, whole or not at all; a trained nnU-Net model becomes one.
 
-    Only the files that its manifest lists are copied, each compared with its SHA-256.
+    Of a bundle only the files that its manifest lists are copied, each compared with its SHA-256. For nnU-Net's models
+    see `nnunet.import_nnunet`, which has more options.
 
     Args:
-        source: a bundle folder, or a zip file of one (at its top, or in one folder).
+        source: a bundle folder, or a zip file of one (at its top, or in one folder); or a model of nnU-Net.
         name: another name for it; default its own.
         replace: allow an existing model of that name (an embedded one is then hidden, not changed).
         progress: told about each file; may cancel.
@@ -46,6 +47,12 @@ def import_bundle(
     source = Path(source).expanduser()
     if name is not None and not NAME_PATTERN.fullmatch(name):
         raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    from KidneySegLib.models.nnunet_folder import is_nnunet
+
+    if is_nnunet(source):
+        from KidneySegLib.models.nnunet import import_nnunet
+
+        return import_nnunet(source, name, replace=replace, progress=progress)
     try:
         if source.is_dir():
             return _import(source, _folder_opener(source), name, replace, progress)
@@ -71,7 +78,7 @@ def _import(source: Path, open_file: Opener, name: str | None, replace: bool, pr
         raise ModelError(f"{source}: {MANIFEST} is not UTF-8 text: {error}") from error
     described = parse_manifest(text, source)
     final_name = name or described.name
-    _check_name_is_free(final_name, replace)
+    check_name_is_free(final_name, replace)
     target = user_models_dir() / final_name
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
@@ -81,7 +88,7 @@ def _import(source: Path, open_file: Opener, name: str | None, replace: bool, pr
         for index, file_name in enumerate(described.sha256):
             progress.report("import", index / len(described.sha256), file_name)
             with open_file(file_name) as incoming, (fresh / file_name).open("xb") as outgoing:
-                _copy(incoming, outgoing, f"{source}: {file_name}", progress)
+                copy_stream(incoming, outgoing, f"{source}: {file_name}", progress)
         manifest = json.loads(text)
         manifest["name"] = final_name
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -107,7 +114,8 @@ def put_in_place(fresh: Path, target: Path, staging: Path) -> None:
         raise
 
 
-def _check_name_is_free(name: str, replace: bool) -> None:
+def check_name_is_free(name: str, replace: bool) -> None:
+    """Raise a `ModelError` where a model of that name is there already and may not be replaced."""
     if replace:
         return
     for folder in (user_models_dir(), embedded_models_dir()):
@@ -118,7 +126,8 @@ def _check_name_is_free(name: str, replace: bool) -> None:
             )
 
 
-def _copy(incoming: IO[bytes], outgoing: IO[bytes], what: str, progress: Progress) -> None:
+def copy_stream(incoming: IO[bytes], outgoing: IO[bytes], what: str, progress: Progress) -> None:
+    """Copy a file of a model; more than `MAX_FILE_BYTES` are refused, whatever an archive announced."""
     copied = 0
     while chunk := incoming.read(_COPY_CHUNK_BYTES):
         progress.check()
@@ -145,10 +154,7 @@ def _folder_opener(folder: Path) -> Opener:
 
 def _zip_opener(archive: zipfile.ZipFile, source: Path) -> Opener:
     members = archive.infolist()
-    if len(members) > MAX_ZIP_MEMBERS:
-        raise ModelError(f"{source} holds {len(members)} files; a model bundle holds a few. It was refused.")
-    for member in members:
-        _check_member(member, source)
+    check_members(members, source)
     tops = [PurePosixPath(m.filename).parent for m in members if PurePosixPath(m.filename).name == MANIFEST]
     tops = [top for top in tops if len(top.parts) <= 1 and top.parts[:1] != ("__MACOSX",)]
     if len(tops) != 1:
@@ -157,8 +163,6 @@ def _zip_opener(archive: zipfile.ZipFile, source: Path) -> Opener:
             f"{len(tops)} were found."
         )
     by_name = {member.filename: member for member in members}
-    if len(by_name) != len(members):
-        raise ModelError(f"{source} holds two files of the same name; it was refused.")
 
     def open_file(name: str) -> IO[bytes]:
         member = by_name.get(str(tops[0] / name))
@@ -169,6 +173,16 @@ def _zip_opener(archive: zipfile.ZipFile, source: Path) -> Opener:
         return archive.open(member)
 
     return open_file
+
+
+def check_members(members: list[zipfile.ZipInfo], source: Path) -> None:
+    """Raise a `ModelError` where an archive's members are too many, lead out of it, are links or have the same name."""
+    if len(members) > MAX_ZIP_MEMBERS:
+        raise ModelError(f"{source} holds {len(members)} files; a model bundle holds a few. It was refused.")
+    for member in members:
+        _check_member(member, source)
+    if len({member.filename for member in members}) != len(members):
+        raise ModelError(f"{source} holds two files of the same name; it was refused.")
 
 
 def _check_member(member: zipfile.ZipInfo, source: Path) -> None:

@@ -1,0 +1,212 @@
+"""A scan as nnU-Net's preprocessor gives it to its networks, without a copy of it in floating point.
+
+In nnU-Net's order: turn, transpose, cut off what is 0 all round, normalise, resample. Here clipping comes before
+resampling and the rest of the normalisation after it, which is the same: a spline's weights sum to 1.
+
+Source: nnunetv2 2.8.1, ``preprocessing/preprocessors/default_preprocessor.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.inference.grid import Box, float3, size3
+from KidneySegLib.inference.resampling import OnBlock, on_threads, reduce_axes, resample_planes
+from KidneySegLib.inference.spline import axis_matrices, new_shape, separate_axis
+from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.models.bundle import BundleSpec, Size, SpacingMm
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: nnU-Net's least standard deviation.
+_LEAST_DEVIATION = 1e-8
+#: World LPS axis of each array axis (z, y, x) and its direction there, for scans turned to RAS.
+_RAS = ((2, 1.0), (1, -1.0), (0, -1.0))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How the network's array axes lie in the scan's array.
+
+    Attributes:
+        axes: the scan's array axis that is the network's first, second, third.
+        signs: -1 where the network goes along it backwards.
+    """
+
+    axes: tuple[int, int, int]
+    signs: tuple[int, int, int]
+
+    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A view of a scan's array with the network's axes."""
+        return array.transpose(self.axes)[tuple(slice(None, None, s) for s in self.signs)]
+
+    def undo(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A view of the network's array with the scan's axes."""
+        back = [self.axes.index(axis) for axis in range(3)]
+        return array[tuple(slice(None, None, s) for s in self.signs)].transpose(back)
+
+    def undo_box(self, box: Box, shape: Size) -> Box:
+        """The box in the scan's array of a box in the network's array of a shape."""
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for i, (axis, sign) in enumerate(zip(self.axes, self.signs, strict=True)):
+            low, high = box.start[i], box.stop[i]
+            start[axis], stop[axis] = (low, high) if sign > 0 else (shape[i] - high, shape[i] - low)
+        return Box(size3(start), size3(stop))
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """Network input, and what is needed to go back.
+
+    Attributes:
+        volume: normalised and resampled, in the network's axes.
+        turn: see `Turn`.
+        shape: voxels of the scan, in the network's axes.
+        crop: what of it is not 0 all round.
+        spacing_mm: the scan's, in the network's axes.
+    """
+
+    volume: Float32
+    turn: Turn
+    shape: Size
+    crop: Box
+    spacing_mm: SpacingMm
+
+
+def prepare(image: sitk.Image, spec: BundleSpec, on_block: OnBlock) -> PreparedScan:
+    """Network input of a scan.
+
+    Args:
+        image: HU, any number type and orientation.
+        spec: of a bundle made from nnU-Net's.
+        on_block: told the fraction done; may raise to cancel.
+    """
+    import SimpleITK as sitk
+
+    assert spec.nnunet is not None
+    turn = turn_of(image, spec)
+    array = turn.apply(sitk.GetArrayViewFromImage(image))
+    spacing = float3([image.GetSpacing()[2 - axis] for axis in turn.axes])
+    crop = nonzero_box(array)
+    volume = _resampled(array[crop.slices], spacing, spec, on_block)
+    return PreparedScan(volume, turn, size3(array.shape), crop, spacing)
+
+
+def turn_of(image: sitk.Image, spec: BundleSpec) -> Turn:
+    """How a bundle wants a scan's array to lie."""
+    assert spec.nnunet is not None
+    axes, signs = (0, 1, 2), (1, 1, 1)
+    if spec.nnunet.orientation == "RAS":
+        # Columns: the scan's array axes 0, 1, 2 in the world.
+        vectors = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
+        axes = size3(
+            max(
+                itertools.permutations(range(3)),
+                key=lambda p: sum(abs(vectors[world, p[i]]) for i, (world, _) in enumerate(_RAS)),
+            )
+        )
+        signs = size3(1 if vectors[world, axes[i]] * way > 0 else -1 for i, (world, way) in enumerate(_RAS))
+    order = spec.nnunet.transpose
+    return Turn(size3(axes[i] for i in order), size3(signs[i] for i in order))
+
+
+def nonzero_box(array: NDArray[Any]) -> Box:
+    """The smallest box with all that is not 0; everything where all is 0. Looks from outside, so it is fast on a CT."""
+    start, stop = [0, 0, 0], [int(n) for n in array.shape]
+    for axis in range(3):
+        part: Any = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        planes: Any = np.moveaxis(part, axis, 0)
+        count = int(planes.shape[0])
+        first = next((i for i in range(count) if bool(planes[i].any())), None)
+        if first is None:
+            return Box((0, 0, 0), size3(array.shape))
+        last = next(i for i in range(count - 1, -1, -1) if bool(planes[i].any()))
+        start[axis], stop[axis] = first, last + 1
+    return Box(size3(start), size3(stop))
+
+
+def _resampled(array: NDArray[Any], spacing: SpacingMm, spec: BundleSpec, on_block: OnBlock) -> Float32:
+    assert spec.nnunet is not None
+    n = spec.normalisation
+    if spec.nnunet.normalisation == "z_score" and spec.nnunet.inside_mask:
+        array = _normalised_inside(array)
+        low, high, shift, scale = float(array.min()), float(array.max()), 0.0, 1.0
+    else:
+        low, high = float(array.min()), float(array.max())
+        if spec.nnunet.normalisation == "ct":
+            low, high = min(max(low, n.low_hu), n.high_hu), max(min(high, n.high_hu), n.low_hu)
+        shift, scale = _affine(array, spec, low, high)
+    target = new_shape(array.shape, spacing, spec.spacing_mm)
+    if target == array.shape:
+        volume = np.clip(array, low, high).astype(np.float32)
+    else:
+        separate = separate_axis(spec.nnunet.data, spacing, spec.spacing_mm)
+        matrices = axis_matrices(size3(array.shape), target, spec.nnunet.data, separate)
+        if separate is None:
+            volume = reduce_axes(array, matrices, low, high, on_block)
+            # scikit-image keeps to the range of the image that it resizes.
+            np.clip(volume, low, high, out=volume)
+        else:
+            volume = _plane_by_plane(array, matrices, separate, low, high, on_block)
+    volume -= np.float32(shift)
+    volume /= np.float32(scale)
+    return np.ascontiguousarray(volume)
+
+
+def _affine(array: NDArray[Any], spec: BundleSpec, low: float, high: float) -> tuple[float, float]:
+    """What is subtracted after clipping, and divided by after that."""
+    assert spec.nnunet is not None
+    n = spec.normalisation
+    if spec.nnunet.normalisation == "ct":
+        return n.mean_hu, max(n.standard_deviation_hu, _LEAST_DEVIATION)
+    if spec.nnunet.normalisation == "z_score":
+        mean = float(array.mean(dtype=np.float64))
+        squares = sum(float(np.square(plane.astype(np.float64) - mean).sum()) for plane in array)
+        return mean, max(float(np.sqrt(squares / array.size)), _LEAST_DEVIATION)
+    if spec.nnunet.normalisation == "rescale_to_0_1":
+        return low, max(high - low, _LEAST_DEVIATION)
+    return 0.0, 1.0
+
+
+def _normalised_inside(array: NDArray[Any]) -> Float32:
+    """Z-score over what is not 0 (holes count as inside); the outside stays as it is."""
+    from scipy import ndimage
+
+    inside = ndimage.binary_fill_holes(array != 0)
+    values: Float32 = array.astype(np.float32)
+    chosen = values[inside]
+    mean, deviation = float(chosen.mean(dtype=np.float64)), float(chosen.std(dtype=np.float64))
+    values[inside] = (chosen - np.float32(mean)) / np.float32(max(deviation, _LEAST_DEVIATION))
+    return values
+
+
+def _plane_by_plane(
+    array: NDArray[Any], matrices: Any, axis: int, low: float, high: float, on_block: OnBlock
+) -> Float32:
+    """In-plane resampling of each plane, kept to that plane's range; then the coarse axis."""
+    planes = np.moveaxis(array, axis, 0)
+    across = matrices[axis]
+    w1, w2 = (matrices[a] for a in range(3) if a != axis)
+    in_plane = w1.sparse(), w2.sparse()
+    middle: Float32 = np.empty((planes.shape[0], w1.matrix.shape[0], w2.matrix.shape[0]), dtype=np.float32)
+
+    def resample(rows: slice) -> slice:
+        for index in range(rows.start, rows.stop):
+            plane = np.clip(planes[index], low, high).astype(np.float32)
+            changed = resample_planes(plane[None], *in_plane)[0]
+            np.clip(changed, plane.min(), plane.max(), out=middle[index])
+        return rows
+
+    for rows in on_threads(resample, [slice(i, i + 1) for i in range(planes.shape[0])]):
+        on_block(rows.stop / planes.shape[0])
+    if across.matrix.shape[0] == across.matrix.shape[1]:
+        out = middle
+    else:
+        out = (across.sparse() @ middle.reshape(middle.shape[0], -1)).reshape(-1, *middle.shape[1:])
+    return np.moveaxis(out, 0, axis)

@@ -1,0 +1,128 @@
+"""A parenchyma model and a cortex model, trained apart, made into one bundle: cortex counts inside the parenchyma."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from KidneySegLib.errors import ModelError
+from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle, BundleSpec, FoldFiles, manifest_of
+from KidneySegLib.models.importing import check_name_is_free, put_in_place
+from KidneySegLib.models.manifest import parse_manifest, read_bundle
+from KidneySegLib.models.nnunet import import_nnunet
+from KidneySegLib.models.store import verify_bundle
+from KidneySegLib.progress import Progress
+from KidneySegLib.resources import user_models_dir
+
+#: What the partner's files are called after: ``cortex_weights.safetensors`` and so on.
+_PREFIX = "cortex_"
+
+
+def pair_bundles(
+    parenchyma: Path,
+    cortex: Path,
+    name: str | None = None,
+    *,
+    replace: bool = False,
+    label_map: Mapping[str, str] | None = None,
+    cortex_label_map: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    progress: Progress = Progress(),
+) -> Bundle:
+    """Make one bundle of two models among the user's models, whole or not at all.
+
+    Each may be an nnU-Net v2 model (folder or zip; needs torch) or a bundle folder made from one. Their plans may
+    differ: each looks at the scan in its own way.
+
+    Args:
+        parenchyma: finds parenchyma (and cysts or masses, perhaps), no cortex.
+        cortex: finds cortex; what else it finds is left out.
+        name: of the new bundle; default the parenchyma model's.
+        replace: allow an existing model of that name.
+        label_map, cortex_label_map: see `nnunet.import_nnunet`.
+        folder: where to write the bundle; default among the user's models.
+        progress: told about both; may cancel.
+
+    Raises:
+        DependencyError, ModelError: see `nnunet.import_nnunet`; also where the two make no pair.
+    """
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    place = user_models_dir() if folder is None else folder.parent
+    place.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".pair-", dir=place))
+    try:
+        first = _bundle_of(parenchyma, staging / "parenchyma", label_map, progress)
+        second = _bundle_of(cortex, staging / "cortex", cortex_label_map, progress)
+        final_name = name or first.name
+        target = folder or place / final_name
+        if folder is None:
+            check_name_is_free(final_name, replace)
+        elif folder.exists() and not replace:
+            raise ModelError(f"{folder} exists already. Choose another folder, or replace it (replace=True).")
+        _check_pair(first, second)
+        fresh = staging / "pair"
+        fresh.mkdir()
+        hashes = _copied(first, fresh, "") | _copied(second, fresh, _PREFIX)
+        spec = _paired(first, second, final_name)
+        text = json.dumps(manifest_of(spec, first.folds, hashes), indent=1, ensure_ascii=False) + "\n"
+        (fresh / MANIFEST).write_text(text, encoding="utf-8")
+        parse_manifest(text, fresh)
+        verify_bundle(read_bundle(fresh), progress)
+        put_in_place(fresh, target, staging)
+    except OSError as error:
+        raise ModelError(f"The models {parenchyma} and {cortex} could not be paired: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return read_bundle(target)
+
+
+def _bundle_of(source: Path, folder: Path, label_map: Mapping[str, str] | None, progress: Progress) -> Bundle:
+    source = Path(source).expanduser()
+    if (source / MANIFEST).is_file():
+        bundle = read_bundle(source)
+        verify_bundle(bundle, progress)
+        return bundle
+    return import_nnunet(source, label_map=label_map, folder=folder, progress=progress)
+
+
+def _check_pair(parenchyma: Bundle, cortex: Bundle) -> None:
+    for bundle in (parenchyma, cortex):
+        if bundle.nnunet is None or bundle.partner is not None:
+            raise ModelError(f"{bundle.name} is no single model made from nnU-Net's, so it cannot be one of a pair.")
+    if "parenchyma" not in parenchyma.outputs or "cortex" in parenchyma.outputs:
+        raise ModelError(
+            f"The first of a pair must find parenchyma and no cortex, but it finds {', '.join(parenchyma.outputs)}."
+        )
+    if "cortex" not in cortex.outputs:
+        raise ModelError(f"The second of a pair must find cortex, but it finds {', '.join(cortex.outputs)}.")
+    assert parenchyma.nnunet is not None
+    assert cortex.nnunet is not None
+    if (max(parenchyma.nnunet.labels) + 1) * (max(cortex.nnunet.labels) + 1) > 256:
+        raise ModelError("The two models have too many labels together for one label map (256).")
+
+
+def _paired(first: Bundle, second: Bundle, name: str) -> BundleSpec:
+    values = {f.name: getattr(first, f.name) for f in fields(BundleSpec)}
+    folds = tuple(FoldFiles(_PREFIX + f.weights, _PREFIX + f.graph, _PREFIX + f.graph_weights) for f in second.folds)
+    licence = first.licence if first.licence == second.licence else f"{first.licence}; cortex: {second.licence}"
+    return BundleSpec(
+        **{
+            **values,
+            "name": name,
+            "licence": licence,
+            "title": f"{first.title}; cortex: {second.title}"[:250],
+            "partner": replace(second, folds=folds, localiser=None),
+        }
+    )
+
+
+def _copied(bundle: Bundle, folder: Path, prefix: str) -> dict[str, str]:
+    """Copy a bundle's files; their SHA-256 by their new names."""
+    for name in bundle.sha256:
+        shutil.copyfile(bundle.path / name, folder / (prefix + name))
+    return {prefix + name: digest for name, digest in bundle.sha256.items()}
