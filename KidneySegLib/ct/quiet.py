@@ -8,35 +8,57 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 _LOGGERS = ("pydicom", "pylibjpeg")
+
+
+# Both settings belong to the whole process. Where several threads read at once, the first one in sets them and the
+# last one out puts back what was there, so that none takes another's silence for the normal state.
+_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_kept = ExitStack()
+_stderr_depth = 0
+_stderr_kept: int | None = None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back warnings of pydicom, its plugins and ITK."""
+    global _quiet_depth, _quiet_kept
+
+    with _lock:
+        if _quiet_depth == 0:
+            _quiet_kept = _silenced()
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_kept.close()
+
+
+def _silenced() -> ExitStack:
+    """Silence, and how to end it."""
     import SimpleITK as sitk
 
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    stack = ExitStack()
+    stack.callback(sitk.ProcessObject.SetGlobalWarningDisplay, sitk.ProcessObject.GetGlobalWarningDisplay())
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
     silence = logging.NullHandler()
-    propagated = [logger.propagate for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        for logger in loggers:
-            logger.addHandler(silence)  # without any handler Python prints warnings to stderr itself
-            logger.propagate = False
-        try:
-            yield
-        finally:
-            for logger, propagate in zip(loggers, propagated, strict=True):
-                logger.removeHandler(silence)
-                logger.propagate = propagate
-            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+    for logger in map(logging.getLogger, _LOGGERS):
+        stack.callback(setattr, logger, "propagate", logger.propagate)
+        stack.callback(logger.removeHandler, silence)
+        logger.addHandler(silence)  # without any handler Python prints warnings to stderr itself
+        logger.propagate = False
+    return stack
 
 
 @contextmanager
@@ -45,16 +67,29 @@ def quiet_stderr() -> Iterator[None]:
 
     The stream belongs to the whole process, so keep this round single calls.
     """
+    global _stderr_depth, _stderr_kept
+
+    with _lock:
+        if _stderr_depth == 0:
+            _stderr_kept = _stderr_to_nowhere()
+        _stderr_depth += 1
     try:
-        kept = os.dup(2)
-    except OSError:  # no standard error at all, as in a windowed program
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
+        with _lock:
+            _stderr_depth -= 1
+            if _stderr_depth == 0 and _stderr_kept is not None:
+                os.dup2(_stderr_kept, 2)
+                os.close(_stderr_kept)
+
+
+def _stderr_to_nowhere() -> int | None:
+    """A copy of the stream as it was; None if there is no standard error at all, as in a windowed program."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        return None
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    return kept
