@@ -57,6 +57,7 @@ def new_results_folder(folder: Path) -> Iterator[Path]:
         # mkdtemp's folders are private; a results folder has the user's usual permissions.
         temporary.chmod(0o777 & ~_umask())
         yield temporary
+        _sync(temporary)
         _put_in_place(temporary, target)
     except BaseException as error:
         if temporary is not None:
@@ -106,6 +107,14 @@ def _make_parents(parent: Path) -> list[Path]:
                 folder.rmdir()
         raise
     return made
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before the folder gets its name, so that a power cut leaves no empty ones under it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
