@@ -17,7 +17,9 @@ A case is NAME.nii.gz (or .nrrd, .mha, .seg.nrrd) or a folder NAME with segmenta
 the output of `kidneyseg batch` and of `kidneyseg phantom` will do as they are. Names must agree. Only structures
 that both have are scored, the rest is listed. Phantoms bring their groups along: variant, phase, slice thickness.
 
-Writes OUT/scores.csv (a row a case and structure), cases.csv, summary.csv, evaluation.json.
+Writes OUT/report.html (tables and plots), scores.csv (a row a case and structure), cases.csv, summary.csv,
+agreement.csv, table1.csv, table2.csv and evaluation.json. The patient table of --groups has a line a case: case_id,
+and of creatinine, creatinine_unit (mg/dL or umol/L), age, sex, egfr, group those that are known.
 """
 _EXAMPLES = """\
   kidneyseg evaluate --prediction results --reference phantoms -o evaluation
@@ -57,6 +59,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--hierarchical", action="store_true", help="also score KiTS' classes: kidney and masses, masses, tumour"
     )
+    group = parser.add_argument_group("groups of patients by kidney function (adults)")
+    group.add_argument("--groups", type=Path, metavar="CSV", help="patient table")
+    group.add_argument(
+        "--egfr", choices=("2021", "2009"), default="2021", help="CKD-EPI formula (default: 2021; Luo & Li used 2009)"
+    )
+    group.add_argument("--creatinine-unit", choices=("mg/dL", "umol/L"), help="where the table does not say it")
     parser.add_argument(
         "--jobs", type=shared.count, metavar="N", help="processes (default: one a processor, at most 8)"
     )
@@ -65,6 +73,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
+    if options.task == "ultrasound":
+        _run_ultrasound(options, token)
+        return
     from KidneySegLib.cli.evaluation import print_evaluation
     from KidneySegLib.cli.terminal import shown_progress
     from KidneySegLib.evaluation import evaluate_cohort
@@ -77,6 +88,9 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
             options.output,
             reference_labels=options.reference_labels,
             prediction_labels=options.prediction_labels,
+            groups=options.groups,
+            formula=options.egfr,
+            creatinine_unit=options.creatinine_unit,
             tolerances_mm=options.surface_tolerance or DEFAULT_TOLERANCES_MM,
             surfaces=not options.no_surfaces,
             hierarchical=options.hierarchical,
@@ -84,6 +98,19 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
             progress=progress,
         )
     print_evaluation(done)
+
+
+def _run_ultrasound(options: argparse.Namespace, token: CancelToken) -> None:
+    from KidneySegLib.cli.terminal import shown_progress
+    from KidneySegLib.errors import DependencyError
+
+    try:
+        from KidneySegLib.evaluation.ultrasound import evaluate_ultrasound  # type: ignore[import-not-found]
+    except ModuleNotFoundError as error:
+        raise DependencyError("This version cannot evaluate ultrasound masks. Leave out --task ultrasound.") from error
+    with shown_progress(token, quiet=options.quiet) as progress:
+        done = evaluate_ultrasound(options.prediction, options.reference, options.output, progress=progress)
+    print(done.text)
 
 
 def _tolerance(text: str) -> float:

@@ -37,7 +37,7 @@ def print_evaluation(done: Evaluation) -> None:
     for note in (*cohort.pairing.problems, *cohort.notes):
         print(f"note: {note}")
     _print_missing(cohort)
-    print(f"Files: {done.folder} (scores.csv, cases.csv, summary.csv, evaluation.json)")
+    print(f"Files: {done.folder} (report.html, scores.csv, cases.csv, summary.csv, ...)")
 
 
 def _print_groups(cohort: Cohort, grouping: str, groups: dict[str, list[str]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.errors import DependencyError, InputError
+from KidneySegLib.errors import KidneySegError
 from KidneySegLib.evaluation.facts import PhantomFacts, ResultFacts, phantom_facts, result_facts
 from KidneySegLib.evaluation.maps import MapPair, pair_maps, read_map
 from KidneySegLib.evaluation.metrics import DEFAULT_TOLERANCES_MM, surface_dice_key
@@ -91,7 +91,7 @@ def score_case(paths: CasePaths, settings: Settings) -> CaseResult:
         maps = pair_maps(
             read_map(paths.reference, settings.reference_scheme), read_map(paths.prediction, settings.prediction_scheme)
         )
-    except (InputError, DependencyError) as error:
+    except KidneySegError as error:
         return CaseResult(paths.case_id, str(error), phantom=phantom, result=result)
     except (OSError, MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split()) or type(error).__name__

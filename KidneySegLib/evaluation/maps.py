@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.errors import DependencyError, InputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.measurement.read_labels import read_labels
 from KidneySegLib.measurement.seg_nrrd import is_seg_nrrd, read_seg_nrrd
 from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
@@ -47,19 +47,13 @@ def read_map(path: Path, scheme: str) -> sitk.Image:
 
     Raises:
         InputError: unreadable, or labels outside the scheme.
-        DependencyError: a DICOM SEG, and this version has no reader for it.
     """
     if is_seg_nrrd(path):
         return read_seg_nrrd(path)
     if path.suffix.lower() == ".dcm":
-        try:
-            from KidneySegLib.export.dicom_seg import read_dicom_seg  # type: ignore[import-not-found, unused-ignore]
-        except ImportError as error:
-            raise DependencyError(
-                f"{path.name} is DICOM, and this version cannot read DICOM SEG. Give it as .nii.gz or .seg.nrrd."
-            ) from error
-        labels, _ = read_dicom_seg(path)
-        return labels
+        from KidneySegLib.export.dicom_seg_read import read_dicom_seg
+
+        return read_dicom_seg(path)[0]
     return read_labels(path, scheme)
 
 

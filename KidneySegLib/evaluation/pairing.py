@@ -103,6 +103,9 @@ def _single(path: Path, names: tuple[str, ...]) -> tuple[str, Path, Path | None]
     if path.is_file():
         return _stem(path) or path.name, path, None
     found = next((path / name for name in names if (path / name).is_file()), None)
+    if found is None and path.is_dir():
+        others = [*path.glob("*.seg.nrrd"), *path.glob("*.dcm")]
+        found = others[0] if len(others) == 1 else None
     return None if found is None else (path.resolve().name, found, path)
 
 

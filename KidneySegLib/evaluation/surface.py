@@ -75,12 +75,19 @@ def surface_distances(
 
     if reference.shape != prediction.shape:
         raise ValueError(f"masks must have one shape, got {reference.shape} and {prediction.shape}")
+    borders = border(reference != 0), border(prediction != 0)
     scale = np.asarray(spacing_mm_zyx, dtype=np.float64)
-    points = [np.argwhere(border(mask != 0)) * scale for mask in (reference, prediction)]
+    points = [np.argwhere(found) * scale for found in borders]
     if not all(len(found) for found in points):
         return None
-    trees = [cKDTree(found, balanced_tree=False) for found in points]
-    return SurfaceDistances(
-        from_prediction=np.asarray(trees[0].query(points[1])[0]),
-        from_reference=np.asarray(trees[1].query(points[0])[0]),
-    )
+    both = borders[0] & borders[1]
+
+    def distances(own: int, other: int) -> NDArray[np.float64]:
+        # Most voxels of a good prediction's border lie on the other's: their distance is 0, nothing is searched.
+        apart = ~both[borders[own]]
+        found = np.zeros(len(points[own]))
+        if apart.any():
+            found[apart] = cKDTree(points[other], balanced_tree=False).query(points[own][apart])[0]
+        return found
+
+    return SurfaceDistances(from_prediction=distances(1, 0), from_reference=distances(0, 1))
