@@ -86,16 +86,16 @@ def nnunet_environment(work: Path, *, processes: int, loaders: int) -> Iterator[
     for part in ("raw", "preprocessed", "results"):
         Path(values[f"nnUNet_{part}"]).mkdir(parents=True, exist_ok=True)
     os.environ.update(values)
-    register_trainer()
     try:
         with (
             (work / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log,
             redirect_stdout(log),
             warnings.catch_warnings(),
-            _pools(processes),
         ):
             warnings.simplefilter("ignore")
-            yield
+            register_trainer()
+            with _pools(processes):
+                yield
     finally:
         for name, value in before.items():
             if value is None:

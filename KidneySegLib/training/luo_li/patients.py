@@ -50,11 +50,7 @@ def read_strata(table: Path | None, case_ids: Iterable[str]) -> Strata:
     if table is None:
         return Strata(dict.fromkeys(cases, NO_GROUP), {}, "none")
     rows, columns = _rows(table)
-    source = next((name for name in ("group", "egfr") if name in columns), None)
-    if source is None or "case_id" not in columns:
-        raise InputError(
-            f"{table} must have the column case_id, and group or egfr; it has {', '.join(columns) or 'none'}."
-        )
+    source = "group" if "group" in columns else "egfr"
     _refuse_missing(table, "no row", [case for case in cases if case not in rows])
     _refuse_missing(table, f"no {source}", [case for case in cases if not rows[case][source]])
     groups = {case: rows[case]["group"] if source == "group" else _group(rows[case], table) for case in cases}
@@ -80,6 +76,10 @@ def _rows(table: Path) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
             reader = csv.DictReader(file)
             columns = tuple((name or "").strip().lower() for name in reader.fieldnames or ())
             reader.fieldnames = list(columns)
+            if "case_id" not in columns or not {"group", "egfr"} & set(columns):
+                raise InputError(
+                    f"{table} must have the column case_id, and group or egfr; it has {', '.join(columns) or 'none'}."
+                )
             rows: dict[str, dict[str, str]] = {}
             for row in reader:
                 values = {name: (row.get(name) or "").strip() for name in columns}
