@@ -276,6 +276,12 @@ def _prepare(output: Path) -> None:
 
 def _clear_unfinished(output: Path) -> None:
     """Remove what killed runs left half-written. Only while the folder's lock is held."""
+    for aside in (output / CASES).glob(".*.old"):
+        # Killed between the two renames that replace a result: the older one is whole, and put back.
+        target = aside.parent / aside.name[1:].rsplit(".", 2)[0]
+        with contextlib.suppress(OSError):
+            if not target.exists():
+                (aside / "results").rename(target)
     for folder in (output, output / CASES, output / FAILURES):
         for path in folder.iterdir():
             if path.name.startswith(".") and path.suffix in (".part", ".old"):

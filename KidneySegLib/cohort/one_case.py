@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import threading
 import traceback
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 #: What an `Outcome` may be: segmented; the result that was there will do; failed.
 MADE, UNCHANGED, FAILED = "made", "unchanged", "failed"
-#: Kinds of failure that are not the case's own: memory ran out; no result can be written at all any more.
+#: Kinds of failure that are not the case's own: memory ran out; no result can be written any more (disk full, no
+#: permission).
 MEMORY, NO_ROOM = "memory", "no_room"
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -132,7 +134,7 @@ def run_case(job: CaseJob, shelf: EngineShelf, progress: Progress = Progress()) 
     try:
         return _run(job, shelf, progress, seen)
     except KidneySegError as error:
-        kind = MEMORY if is_out_of_memory(error) else NO_ROOM if _no_room(error) else ""
+        kind = MEMORY if is_out_of_memory(error) else NO_ROOM if _no_room(error, job) else ""
         there = _after_a_race(job) if isinstance(error, OutputError) else None
         return there or Outcome(job.case_id, FAILED, error=str(error), kind=kind, input_sha256=seen.input_sha256)
     # A bug met in one scan of thousands is that case's row, and the others go on.
@@ -142,7 +144,7 @@ def run_case(job: CaseJob, shelf: EngineShelf, progress: Progress = Progress()) 
             return Outcome(job.case_id, FAILED, error=text, kind=MEMORY, input_sha256=seen.input_sha256)
         text = f"{type(error).__name__}: {error}. This is a fault in KidneySeg; please report it."
         details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        kind = NO_ROOM if _no_room(error) else ""
+        kind = NO_ROOM if _no_room(error, job) else ""
         return Outcome(job.case_id, FAILED, error=text, kind=kind, details=details, input_sha256=seen.input_sha256)
 
 
@@ -212,9 +214,11 @@ def _after_a_race(job: CaseJob) -> Outcome | None:
     return _outcome(MADE, record)
 
 
-def _no_room(error: BaseException | None) -> bool:
+def _no_room(reason: BaseException, job: CaseJob) -> bool:
+    """Whether no case can be written any more, so that to go on would only make more failures."""
+    error: BaseException | None = reason
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return True
         error = error.__cause__ or error.__context__
-    return False
+    return isinstance(reason, OutputError) and not os.access(Path(job.results).parent, os.W_OK | os.X_OK)
