@@ -115,3 +115,13 @@ def _uncertainty(folder: Path) -> dict[str, float | str]:
     if row.traffic_light:
         found["traffic_light"] = row.traffic_light
     return found
+
+
+def subject_of(scan: CtScan) -> str | None:
+    """PatientID of the DICOM series that was read, for a keyed hash only; None for other files."""
+    if scan.series_uid is None:
+        return None
+    from KidneySegLib.ct.source_series import read_source_series
+
+    header = read_source_series(scan.source, scan.series_uid).headers[0]
+    return str(header.get("PatientID", "") or "").strip() or None
