@@ -12,6 +12,10 @@ from KidneySegLib.training.augment_scanner import average_pool
 
 #: Added to numerator and denominator of Dice, in voxels: a batch without a kidney must not divide by zero.
 DICE_SMOOTH = 10.0
+#: Channels before this one are parenchyma and cortex, those from it on cysts and masses (sigmoid outputs only).
+FIRST_LESION = 2
+#: How many times the cross-entropy of a lesion counts.
+LESION_ENTROPY = 4.0
 
 
 def soft_dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -35,11 +39,19 @@ def soft_dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor | Non
 
 
 def sigmoid_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy plus soft Dice, for channels that may overlap."""
+    """Binary cross-entropy plus soft Dice, for channels that may overlap.
+
+    Channels from `FIRST_LESION` on are lesions, which most samples lack and which are small. Their entropy counts
+    `LESION_ENTROPY` times, and their Dice only where a sample has some: else a network learns first of all to find
+    none, and never unlearns it.
+    """
+    if weights is None:
+        weights = torch.ones_like(targets[:, :, 0, 0, 0])
+    entropy_weights, dice_weights = weights.clone(), weights.clone()
+    entropy_weights[:, FIRST_LESION:] *= LESION_ENTROPY
+    dice_weights[:, FIRST_LESION:] *= (targets[:, FIRST_LESION:].sum((2, 3, 4)) > 1).to(weights.dtype)
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((2, 3, 4))
-    if weights is not None:
-        entropy = entropy * weights
-    return entropy.mean() + soft_dice_loss(logits.sigmoid(), targets, weights)
+    return (entropy * entropy_weights).mean() + soft_dice_loss(logits.sigmoid(), targets, dice_weights)
 
 
 def softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
