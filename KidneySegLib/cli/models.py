@@ -1,4 +1,4 @@
-"""``kidneyseg models``: list, show, verify, import and remove model bundles."""
+"""``kidneyseg models``: list, show, verify, import and remove model bundles, and where to get those of others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from KidneySegLib.cli import models_public
 from KidneySegLib.cli import options as shared
 from KidneySegLib.progress import CancelToken, Progress
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 _TEXT = """\
 A model is a folder (a "bundle") with its description, its weights and the SHA-256 of each file.
 Models that ship with the program lie in Resources/models; yours in $KIDNEYSEG_HOME/models
-(default: this computer's folder for user data).
+(default: this computer's folder for user data). Trained nnU-Net v2 models can be imported as they are; importing them
+needs torch, running them does not.
 """
 _EXAMPLES = """\
   kidneyseg models list
   kidneyseg models show kidneyseg-arterial
   kidneyseg models verify
   kidneyseg models import my-bundle.zip --name our-hospital-1
+  kidneyseg models import nnUNet_results/Dataset001_KIDNEYS --name ours --map nephro=parenchyma
+  kidneyseg models import PARENCHYMA.zip --cortex CORTEX.zip --name two-models
+  kidneyseg models public
 """
 
 
@@ -41,16 +46,38 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     action.add_argument("model", metavar="MODEL", nargs="*", help="names or folders (default: all models)")
     action.set_defaults(run=run_verify)
 
-    action = actions.add_parser("import", help="copy a bundle (folder or zip file) to your models")
-    action.add_argument("source", type=Path, metavar="SOURCE", help="bundle folder, or zip file of one")
+    action = actions.add_parser("import", help="add a bundle or a trained nnU-Net v2 model to your models")
+    action.add_argument("source", type=Path, metavar="SOURCE", help="bundle or nnU-Net model: folder or zip file")
     action.add_argument("--name", metavar="N", help="another name for it (default: its own)")
     action.add_argument("--replace", action="store_true", help="replace a model of yours that has this name")
+    group = action.add_argument_group("models of nnU-Net")
+    group.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        type=_mapping,
+        metavar="THEIRS=OURS",
+        help="what a label means: parenchyma, cortex, medulla, cyst, mass, kidney_left, kidney_right or background",
+    )
+    group.add_argument("--folds", metavar="0,1", help="take these folds only (default: all, averaged)")
+    group.add_argument("--checkpoint", choices=("final", "best", "latest"), help="default: final, or else best")
+    group.add_argument("--licence", metavar="TEXT", help="its licence, where its files do not tell")
+    group.add_argument("--cortex", type=Path, metavar="SOURCE", help="a second model that finds the cortex in it")
     shared.add_quiet(action)
     action.set_defaults(run=run_import)
+
+    models_public.add_public(actions)
 
     action = actions.add_parser("remove", help="delete one of your models")
     action.add_argument("model", metavar="MODEL", help="its name")
     action.set_defaults(run=run_remove)
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    theirs, _, ours = text.rpartition("=")
+    if not theirs or not ours:
+        raise argparse.ArgumentTypeError(f"'{text}' must be THEIRS=OURS, such as nephro=parenchyma")
+    return theirs, ours
 
 
 def run_list(options: argparse.Namespace, token: CancelToken) -> None:
@@ -83,9 +110,23 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         "patch": f"{' x '.join(map(str, bundle.patch_size))} voxels (z, y, x)",
         "localiser": bundle.localiser or "none",
     }
+    if bundle.nnunet is not None:
+        names, meanings = bundle.nnunet.labels, bundle.nnunet.structures
+        facts["labels"] = ", ".join(f"{id} {names[id]} = {meanings.get(id, 'background')}" for id in sorted(names))
+        facts["folds"] = str(len(bundle.folds))
+        facts["mirroring"] = f"axes {', '.join(map(str, bundle.mirror_axes))}" if bundle.mirror else "off"
+    if bundle.partner is not None:
+        facts["cortex by"] = f"{bundle.partner.name}: {bundle.partner.title} ({bundle.partner.licence})"
     for name, fact in facts.items():
         print(f"{name:<13} {fact}")
-    for name, record in (("training", bundle.training), ("metrics", bundle.metrics), ("sha-256", bundle.sha256)):
+    for name, record in (
+        ("origin", bundle.origin),
+        ("training", bundle.training),
+        ("metrics", bundle.metrics),
+        ("sha-256", bundle.sha256),
+    ):
+        if name == "origin" and not record:
+            continue
         print(f"{name:<13} {json.dumps(dict(record), indent=2, ensure_ascii=False, default=str)}")
 
 
@@ -99,13 +140,56 @@ def run_verify(options: argparse.Namespace, token: CancelToken) -> None:
 
 
 def run_import(options: argparse.Namespace, token: CancelToken) -> None:
-    from KidneySegLib import models
     from KidneySegLib.cli.terminal import shown_progress
 
     with shown_progress(token, quiet=options.quiet) as progress:
-        bundle = models.import_bundle(options.source, name=options.name, replace=options.replace, progress=progress)
+        bundle = _import(options, progress)
     print(f"Imported {bundle.name} {bundle.version} to {bundle.path}")
+    if bundle.nnunet is not None:
+        print(f"Licence: {bundle.licence}")
+        for id, structure in sorted(bundle.nnunet.structures.items()):
+            if id:
+                print(f"Label {id} ({bundle.nnunet.labels[id]}) counts as {structure}")
     print(f"Use it with: kidneyseg segment INPUT -o OUT --model {bundle.name}")
+
+
+def _import(options: argparse.Namespace, progress: Progress) -> Bundle:
+    from KidneySegLib import models
+    from KidneySegLib.errors import ModelError
+    from KidneySegLib.models.nnunet_folder import is_nnunet
+
+    source = options.source.expanduser()
+    label_map = dict(options.map)
+    if options.cortex is not None:
+        from KidneySegLib.models.nnunet_pair import pair_bundles
+
+        if options.folds or options.checkpoint or options.licence:
+            raise ModelError(
+                "--folds, --checkpoint and --licence are for one model. Import each of a pair by itself first, then "
+                "pair the two folders in your models."
+            )
+        return pair_bundles(
+            source, options.cortex, options.name, replace=options.replace, label_map=label_map, progress=progress
+        )
+    if is_nnunet(source):
+        from KidneySegLib.models.nnunet import import_nnunet
+
+        return import_nnunet(
+            source,
+            options.name,
+            replace=options.replace,
+            label_map=label_map,
+            folds=[fold.strip() for fold in options.folds.split(",")] if options.folds else None,
+            checkpoint=options.checkpoint,
+            licence=options.licence,
+            progress=progress,
+        )
+    if label_map or options.folds or options.checkpoint or options.licence:
+        raise ModelError(
+            f"--map, --folds, --checkpoint and --licence are for models of nnU-Net (a folder or zip with dataset.json, "
+            f"plans.json and fold_0), and {source} is none."
+        )
+    return models.import_bundle(source, name=options.name, replace=options.replace, progress=progress)
 
 
 def run_remove(options: argparse.Namespace, token: CancelToken) -> None:

@@ -104,13 +104,12 @@ def turn_of(image: sitk.Image, spec: BundleSpec) -> Turn:
     axes, signs = (0, 1, 2), (1, 1, 1)
     if spec.nnunet.orientation == "RAS":
         # Columns: the scan's array axes 0, 1, 2 in the world.
-        vectors = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
-        axes = size3(
-            max(
-                itertools.permutations(range(3)),
-                key=lambda p: sum(abs(vectors[world, p[i]]) for i, (world, _) in enumerate(_RAS)),
-            )
+        vectors: Any = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
+        nearest: tuple[int, ...] = max(
+            itertools.permutations(range(3)),
+            key=lambda p: float(sum(abs(vectors[world, p[i]]) for i, (world, _) in enumerate(_RAS))),
         )
+        axes = size3(nearest)
         signs = size3(1 if vectors[world, axes[i]] * way > 0 else -1 for i, (world, way) in enumerate(_RAS))
     order = spec.nnunet.transpose
     return Turn(size3(axes[i] for i in order), size3(signs[i] for i in order))
