@@ -110,19 +110,25 @@ class WholeBodies:
         spacing_mm: isotropic.
         jitter_mm: how far the body's centre may lie from the middle, in the plane of a slice.
         variety: range of the phantom's variety of HU, see `sample_scene`.
+        variant_shares, phase_shares: as for `KidneyBoxes`.
     """
 
     shape: Size3
     spacing_mm: float = 4.0
     jitter_mm: float = 30.0
     variety: tuple[float, float] = (0.0, 1.0)
+    variant_shares: Mapping[str, float] = field(default_factory=dict)
+    phase_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, seed: int) -> Iterator[Sample]:
         from KidneySegLib.phantom.render import render
         from KidneySegLib.phantom.scene import sample_scene
 
         random = np.random.default_rng((seed, 2))
-        scene = sample_scene(seed, variety=float(random.uniform(*self.variety)))
+        variety = float(random.uniform(*self.variety))
+        choice = np.random.default_rng((seed, 3))
+        variant, phase = _draw(choice, self.variant_shares), _draw(choice, self.phase_shares)
+        scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         bounds = np.asarray(scene.body_bounds_mm(), np.float64)
         centre = bounds.mean(axis=1)
         centre[:2] += random.uniform(-self.jitter_mm, self.jitter_mm, 2)
