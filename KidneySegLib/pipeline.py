@@ -332,6 +332,7 @@ def read_label_map(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk
     Raises:
         InputError: unreadable, unknown ids, or another grid.
     """
+    from KidneySegLib.export.dicom_seg_read import is_dicom_seg, read_dicom_seg
     from KidneySegLib.measurement import check_same_grid, read_labels
     from KidneySegLib.measurement.seg_nrrd import is_seg_nrrd, read_seg_nrrd
     from KidneySegLib.postprocessing import assign_sides
@@ -340,8 +341,8 @@ def read_label_map(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk
         check_same_grid(labels, scan.image, "The label map")
         return labels
     path = labels.expanduser()
-    if is_seg_nrrd(path) and scheme == "kidneyseg":
-        label_map = read_seg_nrrd(path)
+    if scheme == "kidneyseg" and (is_seg_nrrd(path) or is_dicom_seg(path)):
+        label_map = read_seg_nrrd(path) if is_seg_nrrd(path) else read_dicom_seg(path)[0]
         check_same_grid(label_map, scan.image, path.name)
         return label_map
     label_map = read_labels(path, scheme, scan.image)
@@ -387,7 +388,7 @@ def _measure_and_write(
         table=table,
         phase=case.phase,
         provenance={
-            **_program_facts(),
+            **program_facts(),
             "source": case.source,
             **facts,
             "notes": (*facts["notes"], *table.notes),
@@ -426,7 +427,8 @@ def _structures(bundle: Bundle | None) -> set[Structure]:
     return found | {s for s in (Structure.CYST, Structure.MASS) if bundle is not None and s.value in bundle.outputs}
 
 
-def _program_facts() -> dict[str, Any]:
+def program_facts() -> dict[str, Any]:
+    """Versions of the program, of Python and of `PACKAGES`, as provenance names them."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

@@ -13,7 +13,20 @@ from types import FrameType
 from typing import NoReturn
 
 from KidneySegLib import __version__
-from KidneySegLib.cli import batch, demo, evaluate, measure, models, phantom, segment, train
+from KidneySegLib.cli import (
+    batch,
+    consensus,
+    dataset,
+    demo,
+    evaluate,
+    export,
+    measure,
+    models,
+    phantom,
+    segment,
+    train,
+    ultrasound,
+)
 from KidneySegLib.errors import Cancelled, KidneySegError
 from KidneySegLib.progress import CancelToken
 
@@ -54,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kidneyseg {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for room in (demo, segment, measure, batch, evaluate, phantom, train, models):
+    for room in (demo, segment, measure, export, batch, evaluate, consensus, phantom, ultrasound, dataset, train, models):
         room.add_parser(commands)
     return parser
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
+from KidneySegLib.cli.export import add_dicom_seg, series_wanted, write_wanted
 from KidneySegLib.progress import CancelToken
 
 _TEXT = """\
@@ -20,6 +22,7 @@ Measure a label map, as corrected in 3D Slicer or elsewhere, and write the same 
 _EXAMPLES = """\
   kidneyseg measure corrected.nii.gz --image scan.nii.gz -o results-corrected
   kidneyseg measure Segmentation.seg.nrrd --image DICOM_FOLDER -o results-corrected
+  kidneyseg measure corrected.nii.gz --automatic results --reader "Dr. A" --image scan.nii.gz -o results-corrected
 """
 
 
@@ -38,25 +41,56 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder")
     parser.add_argument("--case-id", metavar="ID", help="first column of the table (default: the name of OUT)")
+    group = parser.add_argument_group("origin, said by the report")
+    group.add_argument("--reader", default="", metavar="NAME", help="who corrected the labels")
+    group.add_argument("--comment", default="", metavar="TEXT", help="a remark of the reader")
+    group.add_argument(
+        "--automatic", type=Path, metavar="RESULTS", help="results folder that the correction started from"
+    )
+    add_dicom_seg(parser)
     shared.add_patient(parser)
     shared.add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
+    from datetime import datetime
+
     from KidneySegLib import pipeline
     from KidneySegLib.cli.results import print_case
     from KidneySegLib.cli.terminal import shown_progress
+    from KidneySegLib.ct import read_ct
+    from KidneySegLib.export import check_results_folder
+    from KidneySegLib.export.dataset.sources import read_source
+    from KidneySegLib.export.review import Review, changed_voxels
 
+    check_results_folder(options.output)
+    series = series_wanted(options, options.image)
     with shown_progress(token, quiet=options.quiet) as progress:
+        image, labels = options.image, options.labels
+        model: Mapping[str, str] = {}
+        changed = None
+        if options.automatic:
+            image = read_ct(options.image, series_uid=options.series, progress=progress)
+            labels = pipeline.read_label_map(options.labels, options.reference_labels, image)
+            start = read_source(options.automatic, image)
+            model, changed = start.model, changed_voxels(start.labels, labels, image.image)
+        review = None
+        if options.reader or options.comment or changed is not None:
+            time = datetime.now().astimezone().isoformat(timespec="seconds")
+            review = Review(options.reader, time, comment=options.comment, changed_voxels=changed)
         case = pipeline.measure_case(
-            options.labels,
-            options.image,
+            labels,
+            image,
             options.output,
             scheme=options.reference_labels,
             series_uid=options.series,
             case_id=options.case_id,
             patient=shared.patient_of(options),
+            model=model.get("name", ""),
+            model_facts=model,
+            review=review,
             progress=progress,
         )
     print_case(case)
+    write_wanted(case, series)

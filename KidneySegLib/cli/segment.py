@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
+from KidneySegLib.cli.export import add_dicom_seg, series_wanted, write_wanted
 from KidneySegLib.progress import CancelToken
 
 _TEXT = """\
@@ -42,6 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="average mirrored passes (default: as the model says)",
     )
     group.add_argument("--raw", action="store_true", help="also write raw_labels.nii.gz, the network's own label map")
+    add_dicom_seg(parser)
     shared.add_patient(parser)
     shared.add_quiet(parser)
     parser.set_defaults(run=run)
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.cli.results import print_case
     from KidneySegLib.cli.terminal import shown_progress
 
+    series = series_wanted(options, options.input)
     with shown_progress(token, quiet=options.quiet) as progress:
         case = pipeline.segment_case(
             options.input,
@@ -68,3 +71,4 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
             progress=progress,
         )
     print_case(case)
+    write_wanted(case, series)

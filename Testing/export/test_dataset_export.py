@@ -180,6 +180,21 @@ def test_one_readers_labels(tmp_path: Path) -> None:
         export_nnunet(made, tmp_path / NAME, readers="consensus:dice")
 
 
+@pytest.mark.parametrize(("method", "cortex"), [("intersection", 72), ("majority", 78)])
+def test_consensus_of_readers(method: str, cortex: int, tmp_path: Path) -> None:
+    made = DataSet.create(tmp_path / "set")
+    made.add(scan(), corrected(), replace(A, split=Split.TRAIN))
+    made.add(scan(), labels(), B)
+    case_id = made.add(scan(), corrected() if method == "majority" else labels(), replace(A, reader="C")).case.case_id
+    export_nnunet(made, tmp_path / NAME, readers=f"consensus:{method}")
+    target = voxels(tmp_path / NAME / "labelsTr" / f"{case_id}.nii.gz")
+    assert (target == 2).sum() == cortex
+    assert (target == 3).sum() == 6
+    facts = load(tmp_path / NAME / "provenance.json")["cases"][case_id]
+    assert facts["method"] == method
+    assert [one["reader"] for one in facts["revisions"]] == ["A", "B", "C"]
+
+
 def test_what_is_refused_leaves_nothing(data_set: DataSet, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="DatasetNNN_Name"):
         export_nnunet(data_set, tmp_path / "kidneys")

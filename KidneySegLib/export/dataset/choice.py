@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset.dataset import DataSet
 from KidneySegLib.export.dataset.records import DataSetCase, Revision, Split
-from KidneySegLib.labels import Side, Structure, label_id
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -112,9 +110,6 @@ def parts(chosen: Sequence[Chosen]) -> tuple[tuple[Chosen, ...], tuple[Chosen, .
 def join(maps: Sequence[sitk.Image], method: str) -> NDArray[np.uint8]:
     """One label map from several readers' ones.
 
-    Readers are asked side by side: first what is parenchyma, then what of it is cortex, then cysts and masses, so
-    that cortex stays in parenchyma whatever the method makes of each question.
-
     Args:
         maps: ids 1-15, all on one grid.
         method: one of `METHODS`.
@@ -124,40 +119,6 @@ def join(maps: Sequence[sitk.Image], method: str) -> NDArray[np.uint8]:
     """
     import SimpleITK as sitk
 
-    arrays = [sitk.GetArrayViewFromImage(one) for one in maps]
-    out = np.zeros(arrays[0].shape, dtype=np.uint8)
-    # Cysts and masses last: who draws one cuts it out of the parenchyma.
-    for side in Side:
-        ids = {structure: label_id(structure, side) for structure in Structure}
-        cortex, medulla, whole = ids[Structure.CORTEX], ids[Structure.MEDULLA], ids[Structure.UNDIVIDED]
-        kidney = _agreed(arrays, (cortex, medulla, whole), method, maps[0])
-        if kidney.any():
-            undivided = any((array == whole).any() for array in arrays)
-            out[kidney] = whole if undivided else medulla
-            if not undivided:
-                out[kidney & _agreed(arrays, (cortex,), method, maps[0])] = cortex
-        for structure in (Structure.CYST, Structure.MASS):
-            out[_agreed(arrays, (ids[structure],), method, maps[0]) & ~kidney] = ids[structure]
-    return out
+    from KidneySegLib.evaluation.consensus import consensus
 
-
-def _agreed(arrays: Sequence[NDArray[Any]], ids: tuple[int, ...], method: str, grid: sitk.Image) -> NDArray[np.bool_]:
-    import SimpleITK as sitk
-
-    consensus = import_module("KidneySegLib.evaluation.consensus").consensus
-    from KidneySegLib.postprocessing.grid import bounding_box, padded
-
-    masks = [np.isin(array, ids) for array in arrays]
-    agreed = np.zeros(masks[0].shape, dtype=np.bool_)
-    box = bounding_box(np.any(masks, axis=0))
-    if box is None:
-        return agreed
-    # Background far away tells nothing, and STAPLE takes it for specificity.
-    around = padded(box, 4, agreed.shape)
-    images = []
-    for mask in masks:
-        image = sitk.GetImageFromArray(np.ascontiguousarray(mask[around], dtype=np.uint8))
-        image.SetSpacing(grid.GetSpacing())
-        images.append(image)
-    agreed[around] = sitk.GetArrayViewFromImage(consensus(images, method)) > 0
-    return agreed
+    return np.asarray(sitk.GetArrayFromImage(consensus(maps, method).labels), dtype=np.uint8)
