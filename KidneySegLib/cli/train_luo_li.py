@@ -22,9 +22,10 @@ labels.nii.gz with the ids of segmentation.nii.gz, a .seg.nrrd of 3D Slicer, or 
 cortex.nii.gz. A data set of `kidneyseg dataset`, the output of `kidneyseg phantom`, and a data set of nnU-Net
 (training ids) will do, too.
 
---patients is a CSV with the columns case_id, and group (any names) or egfr (mL/min/1.73 m2). Held-out cases are drawn,
-and the five folds balanced, within each group. Further columns, if wished: split (train or test), patient_id (for
-patients with several scans).
+--patients is a CSV with a row for each case_id, and its group (any names), or egfr (mL/min/1.73 m2), or creatinine,
+creatinine_unit, age and sex, from which the paper's four groups follow. Held-out cases are drawn, and the five folds
+balanced, within each group. Further columns, if wished: split (train or test), patient_id (for patients with several
+scans).
 
 OUT gets nnU-Net's folders (raw, preprocessed, results), splits.json, kept/ (the two models that were kept, for nnU-Net
 itself), record.json (Dice of every fold and case, settings, commit, hash of the data, and for each choice whether the

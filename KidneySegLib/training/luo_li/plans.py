@@ -21,8 +21,6 @@ CONFIGURATION = "3d_fullres"
 TRAINER_NAME = "LuoLi2025Trainer"
 SETTINGS_KEY = "luo_li_2025"
 NETWORK_CLASS = "KidneySegLib.networks.unet3d.UNet3D"
-#: Epochs between checkpoints from which an interrupted run goes on (nnU-Net: 50).
-SAVE_EVERY = 5
 #: Sampled for the fingerprint over all cases (nnU-Net: 100 million, 7 s a small case).
 FOREGROUND_VOXELS = 1_000_000
 #: Put beside the preprocessed cases when all of them are there.
@@ -123,7 +121,7 @@ def patched(plans: Mapping[str, Any], settings: LuoLiSettings) -> dict[str, Any]
             "nesterov": settings.nesterov,
             "weight_decay": settings.weight_decay,
             "seed": settings.seed,
-            "save_every": SAVE_EVERY,
+            "save_every": settings.checkpoint_epochs,
             "planned_patch_size": planned,
         },
     }

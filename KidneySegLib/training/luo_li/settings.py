@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class LuoLiSettings:
         width: channels of the finest resolution; they double at each coarser one (nnU-Net's 32).
         test_fraction: share of each group's patients held out, where the patient table does not say (paper: 6 of 16).
         seed: of the split, the initial weights and, as far as nnU-Net allows, the draws.
+        checkpoint_epochs: between two checkpoints, from which an interrupted run goes on (nnU-Net: 50).
         learning_rate, momentum, nesterov, weight_decay: of stochastic gradient descent.
     """
 
@@ -45,13 +46,14 @@ class LuoLiSettings:
     width: int = 32
     test_fraction: float = 0.375
     seed: int = 2025
-    learning_rate: float = field(default=0.01)
-    momentum: float = field(default=0.99)
-    nesterov: bool = field(default=True)
-    weight_decay: float = field(default=3e-5)
+    checkpoint_epochs: int = 5
+    learning_rate: float = 0.01
+    momentum: float = 0.99
+    nesterov: bool = True
+    weight_decay: float = 3e-5
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "iterations", "validation_iterations", "width"):
+        for name in ("epochs", "iterations", "validation_iterations", "width", "checkpoint_epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not self.folds or len(set(self.folds)) != len(self.folds) or not set(self.folds) <= set(range(FOLD_COUNT)):
