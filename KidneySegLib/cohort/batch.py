@@ -101,8 +101,9 @@ def run_batch(
     output = Path(output).expanduser()
     cases = find_cases(cohort, output)
     settings = _with_hashes(settings or BatchSettings(), progress)
-    _prepare(output)
+    _make_folder(output)
     with only_batch(output):
+        _mark(output)
         _clear_unfinished(output)
         batch = _Batch(output, cases, settings, recheck, redo)
         todo = batch.todo(progress)
@@ -254,19 +255,26 @@ def _pool(
     return LocalPool(settings, seats(settings.device, processes)[:count], progress)
 
 
-def _prepare(output: Path) -> None:
-    """Make the folder, or see that it is a batch's."""
+def _make_folder(output: Path) -> None:
+    """Make the folder, or see that it is a batch's. Another batch may be doing the same."""
     try:
         if output.exists() and not output.is_dir():
             raise OutputError(f"{output} is a file, but a folder for the results was expected. Choose another one.")
         output.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in output.iterdir()} - {LOCK_NAME, f".{output.name}.{MARK}.part"}
-        if MARK not in names:
-            if names:
-                raise OutputError(
-                    f"The folder {output} is not empty and holds no batch of KidneySeg (no {MARK}). Choose an empty or "
-                    "new folder."
-                )
+        if names and not (output / MARK).is_file():
+            raise OutputError(
+                f"The folder {output} is not empty and holds no batch of KidneySeg (no {MARK}). Choose an empty or new "
+                "folder."
+            )
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder with -o.") from error
+
+
+def _mark(output: Path) -> None:
+    """Make the folder a batch's. Only while its lock is held."""
+    try:
+        if not (output / MARK).is_file():
             write_whole(output / MARK, (json.dumps({"format": FORMAT, "format_version": 1}) + "\n").encode())
         for name in (CASES, FAILURES):
             (output / name).mkdir(exist_ok=True)
