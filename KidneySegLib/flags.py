@@ -57,6 +57,13 @@ FLAGS: dict[str, Flag] = {
         Flag("kidney_large", _W, "A kidney is unusually large."),
         Flag("undivided_parenchyma", _W, "Cortex and medulla were not divided; only parenchyma is given."),
         Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
+        # Ultrasound.
+        Flag("us_demonstration_model", _C, "DEMONSTRATION ONLY: this model has seen synthetic pictures and no patient."),
+        Flag("us_not_calibrated", _W, "The picture is not calibrated: lengths and areas are in pixels."),
+        Flag("us_view_not_found", _I, "No edge of the scanner's view was found: the whole picture was searched."),
+        Flag("us_several_regions", _W, "The picture shows several views side by side; the largest was used."),
+        Flag("us_second_region", _W, "A second region looked like kidney; the largest was kept."),
+        Flag("us_kidney_cut_by_view", _W, "The kidney reaches the edge of the view: its length and area are lower bounds."),
     )
 }
 

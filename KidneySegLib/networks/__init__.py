@@ -27,10 +27,31 @@ def _residual_encoder_unet(**arguments: Any) -> nn.Module:
     return ResidualEncoderUNet(**arguments)
 
 
+def _deeplabv3plus(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.deeplabv3plus import DeepLabV3Plus
+
+    return DeepLabV3Plus(**arguments)
+
+
+def _linknet(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.linknet import LinkNet
+
+    return LinkNet(**arguments)
+
+
+def _triple_concat(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.triple_concat import TripleConcat
+
+    return TripleConcat(**arguments)
+
+
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "UNet3D": _unet3d,
     "PlainConvUNet": _plain_conv_unet,
     "ResidualEncoderUNet": _residual_encoder_unet,
+    "DeepLabV3Plus": _deeplabv3plus,
+    "LinkNet": _linknet,
+    "TripleConcat": _triple_concat,
 }
 
 #: Names that `build_network` knows.
