@@ -1,0 +1,1 @@
+"""Training of the triple concatenated model on ultrasound pictures with outlines."""
