@@ -44,7 +44,7 @@ def box_plot(
         q1, median, q3 = (float(q) for q in np.percentile(numbers, (25, 50, 75)))
         reach = 1.5 * (q3 - q1)
         inside = numbers[(numbers >= q1 - reach) & (numbers <= q3 + reach)]
-        if len(numbers) > 1:
+        if len(numbers) > 2:
             plot.box(index, q1, median, q3, (float(inside.min()), float(inside.max())))
         for order, (case_id, value) in enumerate(values):
             # Neighbours stand beside each other, always the same way.
@@ -69,8 +69,8 @@ def bland_altman_plot(title: str, found: VolumeAgreement) -> str:
     plot.line((plot.x[0], 0), (plot.x[1], 0), "#c0c6d0")
     if ba.bias is not None and ba.lower is not None and ba.upper is not None:
         plot.level(ba.bias, f"bias {ba.bias:+.1f}", ORANGE)
-        plot.level(ba.upper, f"+1.96 SD {ba.upper:+.1f}", ORANGE, dashed=True)
-        plot.level(ba.lower, f"-1.96 SD {ba.lower:+.1f}", ORANGE, dashed=True)
+        plot.level(ba.upper, f"upper limit {ba.upper:+.1f}", ORANGE, dashed=True)
+        plot.level(ba.lower, f"lower limit {ba.lower:+.1f}", ORANGE, dashed=True)
     for case_id, mean, difference in zip(found.case_ids, means, differences, strict=True):
         plot.dot(mean, difference, f"{case_id}: {difference:+.2f} mL")
     return plot.svg()

@@ -11,7 +11,7 @@ INK, QUIET, GRID = "#1b2430", "#667085", "#e3e7ee"
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#d55e00", "#009e73", "#c62828"
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten apart) within a range."""
     if not high > low:
         return [low]
