@@ -3,7 +3,7 @@
 The method is ours. Two things are looked at, for parenchyma and for cortex: how undecided the mean probability is (the
 sum of p (1 - p), which lies along the border, and the Dice that the probabilities themselves expect of their mask),
 and how far mirrored passes disagree. What they are worth is not assumed: a bundle carries a `Calibration` that was
-fitted to phantoms which its training never saw (``python -m KidneySegLib.evaluation.calibration``).
+fitted to phantoms which its training never saw (``python -m KidneySegLib.training.calibrate``).
 """
 
 from __future__ import annotations
