@@ -32,6 +32,7 @@ STAGE_NAMES = {
     "scan": "Scanning the phantom",
     "score": "Scoring",
     "train": "Training",
+    "prepare": "Planning, preprocessing",
     "import": "Copying the model",
 }
 

@@ -29,13 +29,17 @@ scans).
 
 OUT gets nnU-Net's folders (raw, preprocessed, results), splits.json, kept/ (the two models that were kept, for nnU-Net
 itself), record.json (Dice of every fold and case, settings, commit, hash of the data, and for each choice whether the
-paper states it) and nnunet.log. Ctrl-C leaves what --resume goes on from.
+paper states it), test_cases.csv (the held-out cases, for `kidneyseg batch`) and nnunet.log. Ctrl-C leaves what
+--resume goes on from.
 """
 _EXAMPLES = """\
   kidneyseg train luo-li-2025 cases --patients patients.csv -o runs/luo-li --name our-hospital
   kidneyseg train luo-li-2025 cases -o runs/luo-li --resume
   kidneyseg train luo-li-2025 phantoms -o runs/try --epochs 2 --iterations 10 --folds 0 --patch 32 64 64
   kidneyseg segment scan.nii.gz -o results --model our-hospital
+  kidneyseg batch runs/luo-li/test_cases.csv -o held-out --model our-hospital
+  kidneyseg evaluate --prediction held-out/cases --reference-labels training --groups patients.csv -o tables \\
+      --reference runs/luo-li/nnUNet_raw/Dataset501_LuoLiParenchyma/labelsTs
 """
 
 

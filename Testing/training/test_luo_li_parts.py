@@ -403,6 +403,10 @@ def test_raw_data_sets_have_one_region_each(data_set: Path, tmp_path: Path) -> N
     )
     np.testing.assert_array_equal(parenchyma == 2, ids() == CORTEX)
     np.testing.assert_array_equal(cortex == 1, ids() == CORTEX)
+    from KidneySegLib.cohort.cases import find_cases as find_cohort
+
+    (held_out,) = find_cohort(tmp_path / "test_cases.csv", tmp_path / "out")
+    assert held_out.case_id == "p0"
     assert facts.cases["p0"] == {"group": "all", "held_out": True, "parenchyma_ml": 2.14, "cortex_ml": 1.84}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
 #: In trainers/luo_li_2025_trainer.py too, which imports nothing of ours.
 _PROGRESS_FILE = "kidneyseg_progress.json"
 _POLL_SECONDS = 1.0
+#: CPU and CUDA allocators, and processes of several cards, say it in words.
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory", re.IGNORECASE)
 
 #: Told the epochs done and the last pseudo-Dice.
 Listener = Callable[[float, float | None], None]
@@ -92,6 +95,8 @@ def train_fold(
         ModelError: training ended without a usable model, for instance because its weights ran to infinity.
         Cancelled: the last checkpoint stays.
     """
+    from torch.multiprocessing.spawn import ProcessException
+
     done = read_score(work, structure, fold)
     if done is not None:
         return done
@@ -102,15 +107,13 @@ def train_fold(
             _train_on_cards(structure, fold, gpus, resume, folder, listener, progress)
         else:
             _train_here(structure, fold, device, resume, folder, listener, progress)
-    except (RuntimeError, MemoryError) as error:
-        # CPU and CUDA allocators, and DDP's processes, all say it in words.
-        if "memory" in str(error).lower() or isinstance(error, MemoryError):
+    except (RuntimeError, MemoryError, ProcessException) as error:
+        progress.check()  # Ctrl-C reaches nnU-Net's processes too, which then fail before this one is asked.
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             raise DeviceError(
-                f"Training of {structure}, fold {fold}, ran out of memory ({_short(error)}). Take a smaller --patch, "
-                "or another --device; then --resume."
+                f"Training of {structure}, fold {fold}, ran out of memory ({_short(error)}). Free some, take fewer "
+                "--loaders, or another --device, and --resume; or begin again with a smaller --patch."
             ) from error
-        if type(error) is not RuntimeError and gpus < 2:
-            raise
         raise ModelError(
             f"nnU-Net failed in training {structure}, fold {fold}: {_short(error)}. Its log ends: {last_lines(work)}"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -10,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from KidneySegLib.errors import InputError
+from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.progress import Progress
-from KidneySegLib.training.luo_li.environment import LOADERS_VARIABLE
+from KidneySegLib.training.luo_li.environment import LOADERS_VARIABLE, last_lines
 from KidneySegLib.training.luo_li.raw import DATASET_NAMES, FILE_ENDING
 from KidneySegLib.training.luo_li.settings import BATCH_SIZE, SIZE_MULTIPLE, LuoLiSettings
 
@@ -44,6 +45,7 @@ def prepare(
 
     Raises:
         InputError: what nnU-Net's check of the raw data set finds, or scans that cannot be trained on in 3-D.
+        ModelError: nnU-Net failed, for instance because one of its processes was killed for want of memory.
     """
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
@@ -60,18 +62,27 @@ def prepare(
     try:
         verify_dataset_integrity(str(raw), processes)
     except (AssertionError, RuntimeError, FileNotFoundError) as error:
+        progress.check()
         raise InputError(f"nnU-Net refuses the data set {raw}: {error} Its log is {work / 'nnunet.log'}.") from error
     progress.report("prepare", 0.2, f"{structure}: fingerprint")
     number = int(name[len("Dataset") :][:3])
-    extract_fingerprint_dataset(number, _fingerprint_class(), processes, verbose=False, show_progress_bar=False)
-    progress.report("prepare", 0.4, f"{structure}: planning")
-    with _at_least_one_loader():
-        plans = patched(ExperimentPlanner(number, plans_name=PLANS_NAME).plan_experiment(), settings)
-    _write_json(plans_file, plans)
-    progress.report("prepare", 0.5, f"{structure}: preprocessing")
-    preprocessor = DefaultPreprocessor(verbose=False)
-    preprocessor.show_progress_bar = False
-    preprocessor.run(number, CONFIGURATION, PLANS_NAME, num_processes=processes)
+    try:
+        extract_fingerprint_dataset(number, _fingerprint_class(), processes, verbose=False, show_progress_bar=False)
+        progress.report("prepare", 0.4, f"{structure}: planning")
+        with _at_least_one_loader():
+            plans = patched(ExperimentPlanner(number, plans_name=PLANS_NAME).plan_experiment(), settings)
+        _write_json(plans_file, plans)
+        progress.report("prepare", 0.5, f"{structure}: preprocessing")
+        preprocessor = DefaultPreprocessor(verbose=False)
+        preprocessor.show_progress_bar = False
+        if processes == 1:
+            _tell_each_case(preprocessor, structure, len(list((raw / "imagesTr").iterdir())), progress)
+        preprocessor.run(number, CONFIGURATION, PLANS_NAME, num_processes=processes)
+    except RuntimeError as error:
+        progress.check()  # Ctrl-C reaches nnU-Net's processes too, which then fail before this one is asked.
+        raise ModelError(
+            f"nnU-Net failed in preparing {structure}: {error} Its log ends: {last_lines(work)}"
+        ) from error
     truth = preprocessed / "gt_segmentations"
     truth.mkdir(exist_ok=True)
     for file in sorted((raw / "labelsTr").glob(f"*{FILE_ENDING}")):
@@ -127,6 +138,19 @@ def patched(plans: Mapping[str, Any], settings: LuoLiSettings) -> dict[str, Any]
     }
     plain["configurations"] = {CONFIGURATION: configuration}
     return plain
+
+
+def _tell_each_case(preprocessor: Any, structure: str, count: int, progress: Progress) -> None:
+    """Report, and look at stopping, before each case. Only in this process: another one has nobody to tell."""
+    save = preprocessor.run_case_save
+    started = itertools.count()
+
+    def run_case_save(output: str, *arguments: Any) -> Any:
+        message = f"{structure}: preprocessing {Path(output).name}"
+        progress.report("prepare", 0.5 + 0.5 * next(started) / count, message)
+        return save(output, *arguments)
+
+    preprocessor.run_case_save = run_case_save
 
 
 def _fingerprint_class() -> Any:

@@ -34,6 +34,7 @@ _LABELS: dict[str, dict[str, Any]] = {
     "cortex": {"background": 0, "cortex": [1, 1]},
 }
 FILE_ENDING = ".nii.gz"
+HELD_OUT_FILE = "test_cases.csv"
 #: nnU-Net takes z-score normalisation for a channel of this name.
 CHANNEL = "zscore"
 #: Training ids by result id. Cysts and masses are background: the paper's readers left them out.
@@ -67,7 +68,8 @@ def write_raw(
 ) -> RawFacts:
     """Write both nnU-Net data sets.
 
-    Held-out cases go to ``imagesTs`` and ``labelsTs``, which nnU-Net's training does not read.
+    Held-out cases go to ``imagesTs`` and ``labelsTs``, which nnU-Net's training does not read, and are listed in
+    ``test_cases.csv`` beside the folder.
 
     Args:
         cases: of the data set.
@@ -109,6 +111,8 @@ def write_raw(
             "parenchyma_ml": round(float(np.count_nonzero(ids)) * voxel_ml, 2),
             "cortex_ml": round(float(np.count_nonzero(ids == TrainingLabel.CORTEX)) * voxel_ml, 2),
         }
+    if test:
+        _list_held_out(folder, roots["parenchyma"], test)
     for structure, root in roots.items():
         _write_json(root / "dataset.json", _description(structure, len(cases) - len(test)))
         _write_json(root / "splits_final.json", list(splits))
@@ -150,6 +154,13 @@ def read_case(case: LabelledCase) -> tuple[Any, sitk.Image]:
     labels = sitk.GetImageFromArray(ids)
     labels.CopyInformation(scan.image)
     return scan, labels
+
+
+def _list_held_out(folder: Path, root: Path, test: Sequence[str]) -> None:
+    """A cohort for ``kidneyseg batch`` beside ``nnUNet_raw``, whose paths count from where it lies."""
+    images = (root / "imagesTs").relative_to(folder.parent).as_posix()
+    lines = [f"{case_id},{images}/{case_id}_0000{FILE_ENDING}" for case_id in sorted(test)]
+    (folder.parent / HELD_OUT_FILE).write_text("\n".join(["case_id,path", *lines, ""]), encoding="utf-8")
 
 
 def _label_map(case: LabelledCase, scan: sitk.Image) -> NDArray[np.uint8]:

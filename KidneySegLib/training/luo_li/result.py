@@ -117,6 +117,7 @@ def write_record(
         "versions": versions(),
         "seed": settings.seed,
         "settings": settings.plain(),
+        "changed_settings": changed(settings),
         "plans": {structure: _plan(output, structure) for structure in scores},
         "dataset": {
             "sha256": data["sha256"],
@@ -170,6 +171,7 @@ def register(
     return update_manifest(
         bundle,
         title="Renal parenchyma and cortex, protocol of Luo and Li (2025), trained on own data",
+        licence="not stated: up to who trained it",
         citation=_CITATION,
         intended_use=_INTENDED_USE,
         training={**told, "validation": validation},
@@ -180,6 +182,12 @@ def register(
             }
         },
     )
+
+
+def changed(settings: LuoLiSettings) -> dict[str, Any]:
+    """Settings that are not the protocol's: the choices of the recipe do not hold for these."""
+    protocol = LuoLiSettings().plain()
+    return {name: value for name, value in settings.plain().items() if value != protocol[name]}
 
 
 def _plan(output: Path, structure: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from KidneySegLib.training.luo_li.environment import (
 )
 from KidneySegLib.training.luo_li.patients import Strata, read_strata
 from KidneySegLib.training.luo_li.raw import DATASET_NAMES, write_raw
-from KidneySegLib.training.luo_li.settings import STRUCTURES, LuoLiSettings
+from KidneySegLib.training.luo_li.settings import FOLD_COUNT, STRUCTURES, LuoLiSettings
 from KidneySegLib.training.luo_li.splits import hold_out, stratified_folds, thin_groups
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ def _begin(
 
 
 def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> list[str]:
+    from KidneySegLib.training.luo_li.result import changed
+
     notes = []
     if strata.source == "none":
         notes.append("No patient table was given: cases were held out and folded without regard to groups.")
@@ -231,7 +233,10 @@ def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> lis
         if thin:
             names = ", ".join(thin)
             notes.append(f"Fewer training cases than folds in {names}: some folds are validated without them.")
-    if len(settings.folds) < 5:
+    told = changed(settings)
+    if told:
+        notes.append("Not as in the protocol: " + ", ".join(f"{name} {value}" for name, value in told.items()) + ".")
+    if len(settings.folds) < FOLD_COUNT:
         notes.append(f"Only the folds {', '.join(map(str, settings.folds))} of five were trained.")
     return notes
 
