@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from KidneySegLib.cli import models_public
+from KidneySegLib.cli import models_public, models_ultrasound
 from KidneySegLib.cli import options as shared
 from KidneySegLib.progress import CancelToken, Progress
 
@@ -85,16 +85,19 @@ def run_list(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.cli.terminal import print_table
 
     bundles = models.list_bundles()
-    if not bundles:
+    if not bundles and not models_ultrasound.list_rows():
         print("There are no models. Install KidneySeg again, or import one: kidneyseg models import SOURCE")
         return
     rows = [(b.name, b.version, "embedded" if models.is_embedded(b) else "yours", b.licence, b.title) for b in bundles]
+    rows.extend(models_ultrasound.list_rows())
     print_table(("model", "version", "from", "licence", "title"), rows, numbers=False)
 
 
 def run_show(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib import models
 
+    if models_ultrasound.show(options.model):
+        return
     bundle = models.find_bundle(options.model)
     facts = {
         "name": bundle.name,
@@ -133,7 +136,10 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
 def run_verify(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib import models
 
-    bundles: tuple[Bundle, ...] = tuple(models.find_bundle(name) for name in options.model) or models.list_bundles()
+    others = models_ultrasound.verify(options.model, Progress(None, token))
+    bundles: tuple[Bundle, ...] = tuple(models.find_bundle(name) for name in others)
+    if not options.model:
+        bundles = models.list_bundles()
     for bundle in bundles:
         models.verify_bundle(bundle, Progress(None, token))
         print(f"{bundle.name} {bundle.version}: {len(bundle.sha256)} files are as they were made")
@@ -143,7 +149,15 @@ def run_import(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.cli.terminal import shown_progress
 
     with shown_progress(token, quiet=options.quiet) as progress:
-        bundle = _import(options, progress)
+        flat = models_ultrasound.import_if_ultrasound(
+            options.source.expanduser(), options.name, options.replace, progress
+        )
+        if flat is None:
+            bundle = _import(options, progress)
+    if flat is not None:
+        print(f"Imported {flat.name} {flat.version} to {flat.path}")
+        print(f"Use it with: kidneyseg ultrasound segment IMAGE -o OUT --model {flat.name}")
+        return
     print(f"Imported {bundle.name} {bundle.version} to {bundle.path}")
     if bundle.nnunet is not None:
         print(f"Licence: {bundle.licence}")

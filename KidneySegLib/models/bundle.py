@@ -20,6 +20,8 @@ from KidneySegLib.models.nnunet_record import NnUnetRecord
 
 FORMAT = "kidneyseg-model"
 FORMAT_VERSION = 1
+#: The format of the bundles of `KidneySegLib.ultrasound`, which lie in the same folders.
+ULTRASOUND_FORMAT = "kidneyseg-ultrasound-model"
 MANIFEST = "model.json"
 
 #: A manifest is a page of text; anything longer is not one.

@@ -8,9 +8,11 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Generic, Protocol, TypeVar
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle
@@ -25,6 +27,34 @@ MAX_ZIP_MEMBERS = 1000
 _COPY_CHUNK_BYTES = 1 << 20
 
 Opener = Callable[[str], IO[bytes]]
+
+
+class _Described(Protocol):
+    """What every bundle says that matters here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sha256(self) -> Mapping[str, str]: ...
+
+
+B = TypeVar("B", bound=_Described)
+
+
+@dataclass(frozen=True)
+class BundleKind(Generic[B]):
+    """How bundles of one kind are understood.
+
+    Attributes:
+        parse: text of a manifest and its folder to a bundle.
+        read: a folder to a bundle.
+        verify: compares all files with their hashes.
+    """
+
+    parse: Callable[[str, Path], B]
+    read: Callable[[Path], B]
+    verify: Callable[[B, Progress], None]
 
 
 def import_bundle(
@@ -53,51 +83,76 @@ def import_bundle(
         from KidneySegLib.models.nnunet import import_nnunet
 
         return import_nnunet(source, name, replace=replace, progress=progress)
+    return import_as(BundleKind(parse_manifest, read_bundle, verify_bundle), source, name, replace, progress)
+
+
+def import_as(kind: BundleKind[B], source: Path, name: str | None, replace: bool, progress: Progress) -> B:
+    """`import_bundle` for bundles of one kind.
+
+    Raises:
+        ModelError: if the source is no bundle of that kind, is damaged or unsafe, or the name is taken.
+    """
+    with _opened(source) as open_file:
+        text = _manifest_text(source, open_file)
+        described = kind.parse(text, source)
+        final_name = name or described.name
+        check_name_is_free(final_name, replace)
+        target = user_models_dir() / final_name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
+        try:
+            fresh = staging / final_name
+            fresh.mkdir()
+            for index, file_name in enumerate(described.sha256):
+                progress.report("import", index / len(described.sha256), file_name)
+                with open_file(file_name) as incoming, (fresh / file_name).open("xb") as outgoing:
+                    copy_stream(incoming, outgoing, f"{source}: {file_name}", progress)
+            manifest = json.loads(text)
+            manifest["name"] = final_name
+            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            kind.verify(kind.read(fresh), progress)
+            put_in_place(fresh, target, staging)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    progress.report("import", 1.0)
+    return kind.read(target)
+
+
+def peek_manifest(source: Path) -> object:
+    """What the ``model.json`` of a bundle folder or zip file holds, unchecked; None where there is none to read."""
+    try:
+        with _opened(source) as open_file:
+            return json.loads(_manifest_text(source, open_file))
+    except (ModelError, ValueError, RecursionError):
+        return None
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Opener]:
     try:
         if source.is_dir():
-            return _import(source, _folder_opener(source), name, replace, progress)
+            yield _folder_opener(source)
+            return
         if not source.is_file():
             raise ModelError(f"A bundle folder or zip file was expected at {source}, but there is none.")
         if not zipfile.is_zipfile(source):
             raise ModelError(f"{source} is neither a folder nor a zip file. Give a model bundle as a folder or zip.")
         with zipfile.ZipFile(source) as archive:
-            return _import(source, _zip_opener(archive, source), name, replace, progress)
+            yield _zip_opener(archive, source)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         # zipfile raises RuntimeError for encrypted members and NotImplementedError for unknown compression.
         raise ModelError(f"The model {source} could not be imported: {error}") from error
 
 
-def _import(source: Path, open_file: Opener, name: str | None, replace: bool, progress: Progress) -> Bundle:
+def _manifest_text(source: Path, open_file: Opener) -> str:
     with open_file(MANIFEST) as file:
         data = file.read(MAX_MANIFEST_BYTES + 1)
     if len(data) > MAX_MANIFEST_BYTES:
         raise ModelError(f"{source}: {MANIFEST} is longer than {MAX_MANIFEST_BYTES} bytes, so it is no model's.")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{source}: {MANIFEST} is not UTF-8 text: {error}") from error
-    described = parse_manifest(text, source)
-    final_name = name or described.name
-    check_name_is_free(final_name, replace)
-    target = user_models_dir() / final_name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
-    try:
-        fresh = staging / final_name
-        fresh.mkdir()
-        for index, file_name in enumerate(described.sha256):
-            progress.report("import", index / len(described.sha256), file_name)
-            with open_file(file_name) as incoming, (fresh / file_name).open("xb") as outgoing:
-                copy_stream(incoming, outgoing, f"{source}: {file_name}", progress)
-        manifest = json.loads(text)
-        manifest["name"] = final_name
-        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        verify_bundle(read_bundle(fresh), progress)
-        put_in_place(fresh, target, staging)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    progress.report("import", 1.0)
-    return read_bundle(target)
 
 
 def put_in_place(fresh: Path, target: Path, staging: Path) -> None:

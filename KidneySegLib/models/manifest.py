@@ -22,6 +22,7 @@ from KidneySegLib.models.bundle import (
     NAME_PATTERN,
     OVERVIEW_OUTPUTS,
     SHA256_PATTERN,
+    ULTRASOUND_FORMAT,
     Bundle,
     BundleSpec,
     FoldFiles,
@@ -75,7 +76,11 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{where} is not valid JSON: {error}. Import the model again.") from error
     form = Form(content, where, "")
-    if form.text("format") != FORMAT:
+    if form.text("format") == ULTRASOUND_FORMAT:
+        raise ModelError(
+            f"{where} is a model for ultrasound pictures, not for CT. Use it with: kidneyseg ultrasound segment."
+        )
+    if content["format"] != FORMAT:
         raise ModelError(f"{where} is not a KidneySeg model: its format must be '{FORMAT}', got {content['format']!r}.")
     version = form.integer("format_version", 0, 10**6)
     if version != FORMAT_VERSION:

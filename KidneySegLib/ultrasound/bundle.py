@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import FILE_PATTERN, MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, SHA256_PATTERN
+from KidneySegLib.models.bundle import (
+    FILE_PATTERN,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    NAME_PATTERN,
+    SHA256_PATTERN,
+    ULTRASOUND_FORMAT,
+)
 from KidneySegLib.models.form import Form
 
-FORMAT = "kidneyseg-ultrasound-model"
+FORMAT = ULTRASOUND_FORMAT
 FORMAT_VERSION = 1
 WEIGHTS, GRAPH, GRAPH_WEIGHTS = "weights.safetensors", "network.xml", "network.bin"
 #: What a network may outline.

@@ -12,7 +12,12 @@ from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN
 from KidneySegLib.models.store import file_sha256
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import embedded_models_dir, user_models_dir
-from KidneySegLib.ultrasound.bundle import UltrasoundBundle, has_ultrasound_manifest, read_ultrasound_bundle
+from KidneySegLib.ultrasound.bundle import (
+    UltrasoundBundle,
+    has_ultrasound_manifest,
+    parse_manifest,
+    read_ultrasound_bundle,
+)
 
 #: The embedded demonstration, used unless told otherwise.
 DEFAULT_MODEL = "kidneyseg-ultrasound-demo"
@@ -73,6 +78,45 @@ def verify_ultrasound_bundle(
                 f"{bundle.path / name} is damaged or was changed: its SHA-256 must be {bundle.sha256[name]}, is "
                 f"{actual}. Import the model again."
             )
+
+
+def import_ultrasound_bundle(
+    source: Path, name: str | None = None, replace: bool = False, progress: Progress = Progress()
+) -> UltrasoundBundle:
+    """Copy an ultrasound bundle (folder or zip file) into the user's models, whole or not at all.
+
+    Raises:
+        ModelError: if the source is no such bundle, is damaged or unsafe, or the name is taken.
+    """
+    from KidneySegLib.models.importing import BundleKind, import_as
+
+    def verify(bundle: UltrasoundBundle, told: Progress) -> None:
+        verify_ultrasound_bundle(bundle, progress=told)
+
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    return import_as(BundleKind(parse_manifest, read_ultrasound_bundle, verify), source, name, replace, progress)
+
+
+def ultrasound_folder(name_or_path: str | Path) -> Path | None:
+    """The folder of a name or path if what lies there is an ultrasound bundle (valid or not), else None."""
+    text = str(name_or_path)
+    if any(s in text for s in (os.sep, os.altsep) if s) or isinstance(name_or_path, Path):
+        folder = Path(text).expanduser()
+        return folder if has_ultrasound_manifest(folder) else None
+    if NAME_PATTERN.fullmatch(text):
+        for parent in (*_folders(), Path()):
+            if (parent / text / MANIFEST).is_file():
+                return parent / text if has_ultrasound_manifest(parent / text) else None
+    return None
+
+
+def is_embedded(bundle: UltrasoundBundle) -> bool:
+    """Whether a bundle ships with the program."""
+    try:
+        return bundle.path.resolve().parent == embedded_models_dir().resolve()
+    except KidneySegError:
+        return False
 
 
 def _folders() -> list[Path]:
