@@ -20,6 +20,8 @@ from KidneySegLib.progress import Progress
 #: plans.json of many configurations has some hundred kilobytes.
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_LICENCE_BYTES = 1024 * 1024
+#: Folders that are looked into for a model.
+MAX_FOLDERS = 2000
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _FOLD = re.compile(r"fold_(\d{1,2}|all)")
 _LICENCE = re.compile(r"(licen[cs]e|copying|notice)([._-].*)?", re.IGNORECASE)
@@ -134,17 +136,21 @@ def _limit(path: PurePosixPath) -> int | None:
 
 
 def _model_folders(top: Path) -> list[Path]:
-    """Folders with plans.json, dataset.json and a fold, at most four levels down."""
-    found, level = [], [top]
+    """Folders with plans.json, dataset.json and a fold, at most four levels down.
+
+    Somebody's whole home may be given by mistake: the search ends after `MAX_FOLDERS`.
+    """
+    found, level, seen = [], [top], 0
     for _ in range(5):
         below = []
         for folder in level:
-            if folder.is_symlink() and folder != top:
+            seen += 1
+            if seen > MAX_FOLDERS or (folder.is_symlink() and folder != top):
                 continue
             if (folder / "plans.json").is_file() and (folder / "dataset.json").is_file() and _fold_folders(folder):
                 found.append(folder)
             else:
-                below += [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")][:100]
+                below += [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")]
         level = below
     return found
 
