@@ -134,8 +134,9 @@ def random_contrast(
         # Only as far as the kidney's own contrast goes: never cortex far darker than medulla.
         changed = changed + normal(settings.parenchyma_hu, (batch, 1, 1, 1, 1), generator) * targets[:, :1]
         changed = changed + normal(settings.cortex_hu, (batch, 1, 1, 1, 1), generator) * targets[:, 1:2]
-        for lesion in targets[:, 2:].split(1, dim=1):
-            changed = changed + normal(settings.lesion_hu, (batch, 1, 1, 1, 1), generator) * lesion
+        for channel in range(2, targets.shape[1]):
+            shift = normal(settings.lesion_hu, (batch, 1, 1, 1, 1), generator)
+            changed = changed + shift * targets[:, channel : channel + 1]
     changed = remap(changed, normal(settings.remap, (batch, len(_KNOTS_HU) - 1), generator).exp())
     low, high = _GAMMA_RANGE_HU
     unit = ((changed - low) / (high - low)).clamp(0, 1)
