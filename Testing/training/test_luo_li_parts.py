@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from KidneySegLib.errors import InputError
+from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.labels import Side, Structure, label_id
 from KidneySegLib.training.luo_li.cases import LabelledCase, find_cases, signature
 from KidneySegLib.training.luo_li.patients import read_strata
@@ -336,7 +337,7 @@ def test_splits_are_the_same_for_ever() -> None:
 
 
 #: A busy computer is no failure.
-unhurried = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+unhurried = hypothesis_settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried
@@ -408,6 +409,29 @@ def test_raw_data_sets_have_one_region_each(data_set: Path, tmp_path: Path) -> N
     (held_out,) = find_cohort(tmp_path / "test_cases.csv", tmp_path / "out")
     assert held_out.case_id == "p0"
     assert facts.cases["p0"] == {"group": "all", "held_out": True, "parenchyma_ml": 2.14, "cortex_ml": 1.84}
+
+
+def test_all_cases_are_looked_at_before_the_first_one_is_complained_of(data_set: Path, tmp_path: Path) -> None:
+    for name in ("p1", "p4"):
+        write(data_set / name, no_cortex(ids()), "labels.nii.gz")
+    cases = find_cases(data_set)
+    with pytest.raises(InputError, match=r"2 of 6 cases: Case p1 .* Case p4 "):
+        write_raw(cases, {case.case_id: "all" for case in cases}, [], [], tmp_path / "raw")
+
+
+def test_a_run_that_trained_nothing_may_begin_anew(data_set: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nnunetv2")
+    from KidneySegLib.training.luo_li.run import train_luo_li
+
+    write(data_set / "p3", no_cortex(ids()), "labels.nii.gz")
+    settings = LuoLiSettings(test_fraction=0.0)
+    for _ in range(2):
+        with pytest.raises(InputError, match="Case p3"):
+            train_luo_li(data_set, tmp_path / "run", settings=settings, device="cpu")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        train_luo_li(data_set, tmp_path / "other", settings=settings, device="cpu")
 
 
 def test_the_hash_tells_other_voxels(data_set: Path, tmp_path: Path) -> None:

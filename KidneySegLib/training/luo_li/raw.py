@@ -34,6 +34,7 @@ _LABELS: dict[str, dict[str, Any]] = {
     "cortex": {"background": 0, "cortex": [1, 1]},
 }
 FILE_ENDING = ".nii.gz"
+_SHOWN = 5
 HELD_OUT_FILE = "test_cases.csv"
 #: nnU-Net takes z-score normalisation for a channel of this name.
 CHANNEL = "zscore"
@@ -80,7 +81,7 @@ def write_raw(
         progress: stage ``read``.
 
     Raises:
-        InputError: a scan or label map that cannot be used; the message names the case.
+        InputError: scans or label maps that cannot be used; all cases are looked at, and the message names the first.
     """
     import SimpleITK as sitk
 
@@ -91,9 +92,14 @@ def write_raw(
             (root / part).mkdir(parents=True)
     digest = hashlib.sha256()
     facts: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
     for number, case in enumerate(cases):
         progress.report("read", number / len(cases), case.case_id)
-        scan, labels = read_case(case)
+        try:
+            scan, labels = read_case(case)
+        except InputError as error:
+            problems.append(str(error))
+            continue
         part = "Ts" if case.case_id in test else "Tr"
         first, second = (roots[s] / f"images{part}" / f"{case.case_id}_0000{FILE_ENDING}" for s in DATASET_NAMES)
         sitk.WriteImage(scan.image, str(first), True)
@@ -111,6 +117,9 @@ def write_raw(
             "parenchyma_ml": round(float(np.count_nonzero(ids)) * voxel_ml, 2),
             "cortex_ml": round(float(np.count_nonzero(ids == TrainingLabel.CORTEX)) * voxel_ml, 2),
         }
+    if problems:
+        few = " ".join(problems[:_SHOWN]) + (f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else "")
+        raise InputError(few if len(problems) == 1 else f"{len(problems)} of {len(cases)} cases: {few}")
     if test:
         _list_held_out(folder, roots["parenchyma"], test)
     for structure, root in roots.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from KidneySegLib.errors import InputError, ModelError, OutputError
+from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.cases import LabelledCase, find_cases, signature
 from KidneySegLib.training.luo_li.environment import (
@@ -92,13 +92,14 @@ def train_luo_li(
     """
     refuse_respawn()
     require_nnunet()
+    from KidneySegLib.models.importing import check_name_is_free
     from KidneySegLib.training.luo_li.folds import check_device
     from KidneySegLib.training.luo_li.result import best_fold, keep, register, write_record
 
     progress, settings = progress or Progress(), settings or LuoLiSettings()
     output = Path(output).expanduser().absolute()
     kind = check_device(device, gpus)
-    _check_name(name, replace)
+    check_name_is_free(name, replace)
     cases = find_cases(dataset, scheme)
     strata = read_strata(patients, [case.case_id for case in cases])
     subjects = strata.subjects or {case.case_id: case.subject or case.case_id for case in cases}
@@ -198,7 +199,7 @@ def _begin(
         "splits": {"test": list(test), "folds": [dict(split) for split in splits]},
     }
     file = output / RUN_FILE
-    if file.is_file():
+    if file.is_file() and (output / DATA_FILE).is_file():
         if not resume:
             raise InputError(f"{output} holds a training run already. Resume it (--resume), or choose another folder.")
         before = json.loads(file.read_text(encoding="utf-8"))
@@ -213,7 +214,8 @@ def _begin(
             )
         return
     try:
-        if output.is_dir() and any(output.iterdir()):
+        # A run that found a case that it could not read has trained nothing: it may begin anew, with other data.
+        if output.is_dir() and any(output.iterdir()) and not file.is_file():
             raise OutputError(f"{output} is not empty and holds no training run. Choose another folder.")
         output.mkdir(parents=True, exist_ok=True)
         _write_json(output / SPLITS_FILE, run["splits"])
@@ -239,17 +241,6 @@ def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> lis
     if len(settings.folds) < FOLD_COUNT:
         notes.append(f"Only the folds {', '.join(map(str, settings.folds))} of five were trained.")
     return notes
-
-
-def _check_name(name: str, replace: bool) -> None:
-    """Refuse a name before hours of training rather than after."""
-    from KidneySegLib.models.bundle import NAME_PATTERN
-    from KidneySegLib.resources import user_models_dir
-
-    if not NAME_PATTERN.fullmatch(name):
-        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
-    if (user_models_dir() / name).exists() and not replace:
-        raise ModelError(f"A model called '{name}' exists already. Choose another name (--name), or --replace it.")
 
 
 def _write_json(path: Path, content: object) -> None:
