@@ -26,7 +26,7 @@ from KidneySegPanel.case_request import caseId, patientFields
 from KidneySegPanel.engine_process import EngineProcess
 from KidneySegPanel.label_segments import readLabels
 from KidneySegPanel.parameter_node import KidneySegParameterNode
-from KidneySegPanel.result_node import isCorrected, modelName
+from KidneySegPanel.result_node import isCorrected, modelFacts, modelName, reviewFacts
 from KidneySegPanel.sample_data import loadSample, registerSampleData
 from KidneySegPanel.segmentation_run import SegmentationRun
 from KidneySegPanel.terminology import loadTerminology
@@ -322,6 +322,8 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
             patient=patientFields(parameters),
             source="corrected" if isCorrected(resultNode) else "automatic",
             model=modelName(resultNode),
+            model_facts=modelFacts(resultNode),
+            review=reviewFacts(resultNode),
         )
 
     def makeSample(self, done, failed):

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from KidneySegPanel import result_node
 from KidneySegPanel.case_request import patientFields
+from KidneySegPanel.dataset_requests import dicomFiles, saveDicomSeg
 from KidneySegPanel.dicom_facts import dicomFacts
 from KidneySegPanel.input_checks import escape
 from KidneySegPanel.measurement_table import caseFlags, clipboardText, csvText, readTable, showTable
@@ -43,6 +44,7 @@ class MeasurementsSection(Section):
         self.ui.copyTableButton.connect("clicked(bool)", self.onCopyTable)
         self.ui.saveCsvButton.connect("clicked(bool)", self.onSaveCsv)
         self.ui.saveReportButton.connect("clicked(bool)", self.onSaveReport)
+        self.ui.dicomSegButton.connect("clicked(bool)", self.onDicomSeg)
 
     def update(self):
         if self.parameters:
@@ -58,6 +60,9 @@ class MeasurementsSection(Section):
         measurable = result_node.isResult(node) and result_node.volumeOf(node) is not None
         self.ui.updateButton.enabled = measurable and self._request is None and not self.panel.running
         self.ui.saveReportButton.enabled = bool(self.reportFile) or self.ui.updateButton.enabled
+        self.ui.dicomSegButton.enabled = measurable and bool(
+            (result_node.volumeOf(node).GetAttribute("DICOM.instanceUIDs") or "").strip()
+        )
         for button in (self.ui.copyTableButton, self.ui.saveCsvButton):
             button.enabled = table is not None
 
@@ -205,6 +210,26 @@ class MeasurementsSection(Section):
             self._save(path, lambda: shutil.copyfile(self.reportFile, path))
         else:
             self.measure(then=lambda: self._save(path, lambda: shutil.copyfile(self.reportFile, path)))
+
+    def onDicomSeg(self, _checked=None):
+        node = self.parameters.segmentation
+        volumeNode = result_node.volumeOf(node)
+        if not dicomFiles(volumeNode):
+            self.panel.showProblem(
+                _("The DICOM files of this CT are not in Slicer's DICOM database any more."),
+                _("Import the study into the DICOM database again."),
+            )
+            return
+        path = self.panel.askSavePath(_("Save DICOM SEG"), "segmentation.dcm", _("DICOM (*.dcm)"))
+        if path and self.panel.ensurePackages():
+            saveDicomSeg(self.logic, node, volumeNode, path, self._onDicomSeg, self._onDicomSegFailed)
+
+    def _onDicomSeg(self, reply):
+        self.panel.showMessage(_("Saved {path}").format(path=reply["file"]), reply["notes"])
+        self.panel.log(_("Saved {path}").format(path=reply["file"]))
+
+    def _onDicomSegFailed(self, message):
+        self.panel.showProblem(message["message"], message.get("advice", ""))
 
     def _save(self, path, write):
         try:

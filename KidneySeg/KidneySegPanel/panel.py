@@ -5,6 +5,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from KidneySegPanel.input_section import InputSection
+from KidneySegPanel.measurement_table import showTable
 from KidneySegPanel.measurements_section import MeasurementsSection
 from KidneySegPanel.packages import InstallationProblem, installPackages, missingPackages
 from KidneySegPanel.result_node import volumeOf
@@ -151,6 +152,22 @@ class Panel:
         self.showVolume(run.volumeNode)
         self.update()
 
+    def caseLoaded(self, volumeNode, resultNode, table):
+        """A case of the data set is in the scene: review it."""
+        parameters = self.parameterNode
+        previous = parameters.segmentation
+        if previous is not None and previous is not resultNode and previous.GetDisplayNode():
+            previous.GetDisplayNode().SetVisibility(False)
+        parameters.inputVolume = volumeNode
+        parameters.segmentation = resultNode
+        parameters.measurements = showTable(resultNode, volumeNode, table)
+        self.ui.reviewCollapsibleButton.collapsed = False
+        self.showVolume(volumeNode)
+        self.update()
+        # The table is that of the automatic labels; what is shown may be corrected.
+        self.measurementsSection.resultEdited()
+        self._measureTimer.start()
+
     def resultEdited(self):
         """Labels were corrected: volumes are counted already, the rest follows when the hand rests."""
         self.measurementsSection.resultEdited()
@@ -159,6 +176,10 @@ class Panel:
     def resultAccepted(self):
         self._measureTimer.stop()
         self.measurementsSection.measure()
+        self.retrainingSection.update()
+
+    def reviewChanged(self):
+        """An acceptance was undone or done again."""
         self.retrainingSection.update()
 
     def _onMeasureTimer(self):

@@ -3,7 +3,9 @@
 Attributes are saved with the scene, so that a result can be reviewed after it was loaded again.
 """
 
+import base64
 import json
+import zlib
 
 import numpy as np
 import slicer
@@ -21,6 +23,13 @@ FLAGS = "KidneySeg.Flags"
 REVIEWER = "KidneySeg.Reviewer"
 REVIEWED_AT = "KidneySeg.ReviewedAt"
 REVIEWED_LABELS = "KidneySeg.ReviewedLabelsSha256"
+REVIEW_STATUS = "KidneySeg.ReviewStatus"
+REVIEW_COMMENT = "KidneySeg.ReviewComment"
+SECONDS_SPENT = "KidneySeg.SecondsSpent"
+# The automatic labels themselves, packed: what was changed is told to the data set.
+AUTOMATIC_VOXELS = "KidneySeg.AutomaticVoxels"
+DATASET_CASE = "KidneySeg.DatasetCase"
+DATASET_REVISION = "KidneySeg.DatasetRevision"
 TABLE_ROLE = "KidneySeg.MeasurementsRef"
 
 
@@ -46,7 +55,7 @@ def createResult(volumeNode, labels, index, reply):
         writeLabels(node.GetSegmentation(), labels, index, ijkToRas, segmentNames())
         node.SetAttribute(RESULT, "1")
         node.SetAttribute(AUTOMATIC_TABLE, json.dumps(reply["table"]))
-        node.SetAttribute(AUTOMATIC_LABELS, labelsHash(labels, index))
+        storeAutomatic(node, labels, index)
         node.SetAttribute(PROVENANCE, json.dumps(reply.get("provenance") or {}))
         node.SetAttribute(PHASE, json.dumps(reply.get("phase")))
         node.SetAttribute(FLAGS, json.dumps(reply.get("flags") or []))
@@ -57,6 +66,55 @@ def createResult(volumeNode, labels, index, reply):
         node.EndModify(wasModifying)
     placeBesideInSubjectHierarchy(node, volumeNode)
     return node
+
+
+def storeAutomatic(node, labels, index):
+    """Keep the automatic labels with a result, so that corrections can be told from them."""
+    node.SetAttribute(AUTOMATIC_LABELS, labelsHash(labels, index))
+    packed = base64.b64encode(zlib.compress(np.ascontiguousarray(labels, np.uint8).tobytes(), 6)).decode()
+    shape, first = list(labels.shape), [int(value) for value in index]
+    node.SetAttribute(AUTOMATIC_VOXELS, json.dumps({"shape": shape, "index": first, "zlib": packed}))
+
+
+def automaticLabels(node):
+    """The automatic labels and the index of their first voxel; None where they are not known."""
+    kept = attribute(node, AUTOMATIC_VOXELS)
+    if not kept:
+        return None
+    voxels = np.frombuffer(zlib.decompress(base64.b64decode(kept["zlib"])), np.uint8)
+    return voxels.reshape(kept["shape"]), tuple(kept["index"])
+
+
+def modelFacts(node):
+    """Name, version and sha256 of the model that made a result, as far as they are known."""
+    model = (json.loads(node.GetAttribute(PROVENANCE) or "{}")).get("model") or {}
+    return {key: str(model[key]) for key in ("name", "version", "sha256") if model.get(key)}
+
+
+def reviewFacts(node):
+    """Who said what of the labels as they are now, for report, DICOM SEG and data set; None if nobody did."""
+    reviewer = node.GetAttribute(REVIEWER)
+    if not reviewer:
+        return None
+    facts = {
+        "reader": reviewer,
+        "time": node.GetAttribute(REVIEWED_AT) or "",
+        "status": node.GetAttribute(REVIEW_STATUS) or "accepted",
+        "comment": node.GetAttribute(REVIEW_COMMENT) or "",
+    }
+    changed = changedVoxels(node)
+    return facts if changed is None else {**facts, "changed_voxels": changed}
+
+
+def changedVoxels(node):
+    """How many voxels differ from the automatic labels; None where these are not known."""
+    from KidneySegPanel.parenchyma_keeper import onCommonBox
+
+    automatic, read = automaticLabels(node), readLabels(node)
+    if automatic is None or read is None:
+        return None
+    before, after, _index = onCommonBox(*automatic, read[0], read[1])
+    return int((before != after).sum())
 
 
 def modelName(node):
@@ -119,12 +177,14 @@ def isCorrected(node):
     return read is not None and labelsHash(read[0], read[1]) != node.GetAttribute(AUTOMATIC_LABELS)
 
 
-def accept(node, reviewer, time):
-    """Store who looked at the labels as they are now, and when."""
+def review(node, reviewer, time, status="accepted", comment=""):
+    """Store who looked at the labels as they are now, when, and what he says of them."""
     labels, index, _grid = readLabels(node)
     node.SetAttribute(REVIEWER, reviewer)
     node.SetAttribute(REVIEWED_AT, time)
     node.SetAttribute(REVIEWED_LABELS, labelsHash(labels, index))
+    node.SetAttribute(REVIEW_STATUS, status)
+    node.SetAttribute(REVIEW_COMMENT, comment)
 
 
 def placeBesideInSubjectHierarchy(node, volumeNode):

@@ -1,4 +1,4 @@
-"""Review: correct the result with Segment Editor, see the volumes follow, accept."""
+"""Review: correct the result with Segment Editor and aids, see the volumes follow, accept or reject, undo all of it."""
 
 import time
 
@@ -8,17 +8,21 @@ import vtk
 from slicer.i18n import tr as _
 
 from KidneySegPanel import result_node
+from KidneySegPanel.aids_section import AidsSection
 from KidneySegPanel.embedded_editor import EmbeddedEditor
 from KidneySegPanel.input_checks import escape
 from KidneySegPanel.label_segments import readLabels, volumesMl, writeLabels
 from KidneySegPanel.measurement_table import millilitres
 from KidneySegPanel.parenchyma_keeper import keepParenchyma, onCommonBox
 from KidneySegPanel.section import Section, fitHeight
+from KidneySegPanel.undo_stack import State, UndoStack
 
 # How long after the last change of a stroke the volumes are counted anew.
 SETTLE_MS = 150
 COLUMNS = ("parenchyma_ml", "cortex_ml", "medulla_ml", "cyst_ml", "mass_ml")
 SIDES = ("right", "left", "unsided", "both")
+# A pause longer than this between two edits is no work on the case.
+LONGEST_PAUSE_S = 60.0
 # A change below this is rounding, not an edit.
 SHOWN_CHANGE_ML = 0.005
 
@@ -35,11 +39,17 @@ class ReviewSection(Section):
         self._baseline = None
         self._settling = False
         self._repairing = False
+        self._stacks = {}
+        self._worked = time.monotonic()
+        self.aids = AidsSection(panel, self)
         self.ui.reviewCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
         self.ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self.onSegmentSelected)
         self.ui.editBorderRadioButton.connect("toggled(bool)", self.onEditMode)
         self.ui.reviewerLineEdit.connect("textChanged(QString)", self.onReviewer)
         self.ui.acceptButton.connect("clicked(bool)", self.onAccept)
+        self.ui.rejectButton.connect("clicked(bool)", self.onReject)
+        self.ui.undoButton.connect("clicked(bool)", self.onUndo)
+        self.ui.redoButton.connect("clicked(bool)", self.onRedo)
 
     def update(self):
         node = self.parameters.segmentation if self.parameters else None
@@ -47,7 +57,13 @@ class ReviewSection(Section):
             node = None
         if node is not self._node:
             self._follow(node)
-        self._updateAcceptButton()
+        self._updateButtons()
+        self.aids.update()
+
+    @property
+    def node(self):
+        """The result under review, or None."""
+        return self._node
 
     def exit(self):
         if self.editor:
@@ -59,6 +75,7 @@ class ReviewSection(Section):
 
     def sceneClosed(self):
         self._follow(None)
+        self._stacks = {}
         if self.editor:
             self.editor.sceneClosed()
 
@@ -85,6 +102,8 @@ class ReviewSection(Section):
             )
             self._observed = (segmentation, [segmentation.AddObserver(event, self._onEdited) for event in events])
             self._baseline = readLabels(node)
+            self.ui.commentLineEdit.text = node.GetAttribute(result_node.REVIEW_COMMENT) or ""
+        self._worked = time.monotonic()
         if self.editor:
             self.editor.edit(node, result_node.volumeOf(node) if node else None)
             self.editor.setBorderOnly(self.borderOnly)
@@ -139,11 +158,80 @@ class ReviewSection(Section):
             return
         if self.borderOnly:
             self._repair()
-        before = self._labelsHash()
+        before, was = self._labelsHash(), self._baseline
         self._baseline = readLabels(self._node)
         if self._labelsHash() != before:
-            self.recount()
-            self.panel.resultEdited()
+            if was is not None:
+                self._stack.push(State.of(self._node, was))
+            self._edited()
+
+    def _edited(self):
+        self._countWork()
+        self.recount()
+        self._updateButtons()
+        self.panel.resultEdited()
+
+    def _countWork(self):
+        now = time.monotonic()
+        spent = float(self._node.GetAttribute(result_node.SECONDS_SPENT) or 0) + min(
+            now - self._worked, LONGEST_PAUSE_S
+        )
+        self._worked = now
+        self._node.SetAttribute(result_node.SECONDS_SPENT, f"{spent:.1f}")
+
+    # Editing aids, undo and redo
+
+    def settledLabels(self):
+        """Labels, index and grid after the last edit; None if there is nothing to edit."""
+        self.settle()
+        return self._baseline if self._node is not None else None
+
+    def replaceLabels(self, labels, index, grid):
+        """Put labels in place of the result's, as one step of undo.
+
+        :return: how many voxels changed.
+        """
+        before = self._baseline
+        old, new, _index = onCommonBox(before[0], before[1], labels, index)
+        changed = int((old != new).sum())
+        if changed:
+            if self.editor:
+                self.editor.widget.saveStateForUndo()
+            self._stack.push(State.of(self._node, before))
+            self._write(labels, index, grid)
+            self._edited()
+        return changed
+
+    def _write(self, labels, index, grid):
+        self._repairing = True
+        try:
+            writeLabels(self._node.GetSegmentation(), labels, index, _vtkMatrix(grid), result_node.segmentNames())
+        finally:
+            self._repairing = False
+        self._baseline = readLabels(self._node)
+
+    @property
+    def _stack(self):
+        return self._stacks.setdefault(self._node.GetID(), UndoStack())
+
+    def onUndo(self, _checked=None):
+        self._goTo(lambda present: self._stack.undo(present))
+
+    def onRedo(self, _checked=None):
+        self._goTo(lambda present: self._stack.redo(present))
+
+    def _goTo(self, choose):
+        read = self.settledLabels()
+        if read is None:
+            return
+        state = choose(State.of(self._node, read))
+        if state is None:
+            return
+        self._write(state.labels, state.index, state.grid)
+        state.restoreAttributes(self._node)
+        self.ui.commentLineEdit.text = self._node.GetAttribute(result_node.REVIEW_COMMENT) or ""
+        self._edited()
+        self.panel.reviewChanged()
 
     def _repair(self):
         now = readLabels(self._node)
@@ -194,28 +282,44 @@ class ReviewSection(Section):
         table.resizeRowsToContents()
         fitHeight(table)
 
-    # Accepting
+    # Accepting and rejecting
 
     def onReviewer(self, text):
         slicer.app.settings().setValue("KidneySeg/Reviewer", text)
-        self._updateAcceptButton()
+        self._updateButtons()
 
-    def onAccept(self):
-        if self._node is None or not self.ui.reviewerLineEdit.text.strip():
+    def onAccept(self, _checked=None):
+        self._decide("accepted")
+
+    def onReject(self, _checked=None):
+        self._decide("rejected")
+
+    def _decide(self, status):
+        reviewer = self.ui.reviewerLineEdit.text.strip()
+        if self._node is None or not reviewer:
             return
         self.settle()
-        result_node.accept(self._node, self.ui.reviewerLineEdit.text.strip(), time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        if self._baseline is None:
+            return
+        self._stack.push(State.of(self._node, self._baseline))
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        result_node.review(self._node, reviewer, when, status, self.ui.commentLineEdit.text.strip())
         self._showStatus()
+        self._updateButtons()
         self.panel.resultAccepted()
 
-    def _updateAcceptButton(self):
-        button = self.ui.acceptButton
+    def _updateButtons(self):
+        stack = self._stack if self._node is not None else UndoStack()
+        self.ui.undoButton.enabled, self.ui.redoButton.enabled = stack.canUndo, stack.canRedo
         if self._node is None:
-            button.enabled, button.toolTip = False, _("There is no result to accept yet.")
+            enabled, why = False, _("There is no result to accept yet.")
         elif not self.ui.reviewerLineEdit.text.strip():
-            button.enabled, button.toolTip = False, _("Give the reviewer's name first.")
+            enabled, why = False, _("Give the reviewer's name first.")
         else:
-            button.enabled, button.toolTip = True, _("Store that you reviewed this result, and measure it anew.")
+            enabled, why = True, ""
+        self.ui.acceptButton.enabled = self.ui.rejectButton.enabled = enabled
+        self.ui.acceptButton.toolTip = why or _("Store that you reviewed this result, and measure it anew.")
+        self.ui.rejectButton.toolTip = why or _("Store that this result must not be used.")
 
     def _showStatus(self):
         self.ui.reviewStatusLabel.text = escape(self.statusText())
@@ -230,9 +334,12 @@ class ReviewSection(Section):
         reviewer = node.GetAttribute(result_node.REVIEWER)
         if not reviewer:
             return text + " " + _("Not accepted yet.")
-        accepted = _("Accepted by {reviewer}, {time}.").format(
-            reviewer=reviewer, time=(node.GetAttribute(result_node.REVIEWED_AT) or "")[:16].replace("T", " ")
-        )
+        rejected = node.GetAttribute(result_node.REVIEW_STATUS) == "rejected"
+        said = _("Rejected by {reviewer}, {time}.") if rejected else _("Accepted by {reviewer}, {time}.")
+        when = (node.GetAttribute(result_node.REVIEWED_AT) or "")[:16].replace("T", " ")
+        accepted = said.format(reviewer=reviewer, time=when)
+        comment = node.GetAttribute(result_node.REVIEW_COMMENT)
+        accepted += f" “{comment}”" if comment else ""
         if self._labelsHash() != node.GetAttribute(result_node.REVIEWED_LABELS):
             accepted += " " + _("Changed since: accept again.")
         return text + " " + accepted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+    from KidneySegLib.ct.scan import CtScan
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,6 @@ def read_source_series(
         SeveralSeriesError: several CT series, and no ``series_uid``.
         Cancelled: at the user's request.
     """
-    from KidneySegLib.ct.dicom_series import choose_series, find_series
-    from KidneySegLib.ct.dicom_stack import build_stack
-
     progress = progress or Progress()
     source = Path(path).expanduser()
     name = shown(source)
@@ -58,14 +58,36 @@ def read_source_series(
                 f"{name} holds no DICOM, but a DICOM object must refer to the series that it was made from. Give the "
                 "DICOM folder or zip of the scan."
             )
-        series = choose_series(find_series(dicom, progress), series_uid, name)
-        stack = build_stack(series.slices, f"series {series.info.description or series.info.uid} of {name}")
-        one_file = len({one.entry.name for one in stack.slices}) == 1
-        wanted = stack.slices[:1] if one_file else stack.slices
-        headers = tuple(_whole_header(one.entry) for one in wanted)
+        return _source_series(dicom, name, series_uid, progress)
+
+
+def read_source_files(files: Sequence[Path], progress: Progress | None = None) -> tuple[CtScan, SourceSeries]:
+    """The scan and the series of a list of DICOM files, as a database has them.
+
+    Raises:
+        InputError: as `read_ct`.
+    """
+    from KidneySegLib.ct.dicom import read_dicom
+
+    progress = progress or Progress()
+    name = "The DICOM series"
+    with _plain_errors(name), quiet():
+        entries = [Entry(shown(path.name), path) for path in files]
+        series = _source_series(entries, name, None, progress)
+        return read_dicom(entries, files[0].parent, name, series.uid, progress), series
+
+
+def _source_series(dicom: Sequence[Entry], name: str, series_uid: str | None, progress: Progress) -> SourceSeries:
+    from KidneySegLib.ct.dicom_series import choose_series, find_series
+    from KidneySegLib.ct.dicom_stack import build_stack
+
+    series = choose_series(find_series(dicom, progress), series_uid, name)
+    stack = build_stack(series.slices, f"series {series.info.description or series.info.uid} of {name}")
+    one_file = len({one.entry.path if one.entry.member is None else one.entry.name for one in stack.slices}) == 1
+    wanted = stack.slices[:1] if one_file else stack.slices
     return SourceSeries(
         uid=series.info.uid,
-        headers=headers,
+        headers=tuple(_whole_header(one.entry) for one in wanted),
         is_multiframe=one_file,
         same_grid=stack.even and "gantry_tilt_corrected" not in stack.flags,
     )

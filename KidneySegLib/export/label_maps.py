@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from KidneySegLib.errors import InputError
-from KidneySegLib.postprocessing.grid import VoxelGrid, offset_in
+from KidneySegLib.postprocessing.grid import SAME_GRID_VOXELS, VoxelGrid, offset_in
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -33,6 +33,33 @@ def on_whole_grid(labels: sitk.Image, image: sitk.Image) -> sitk.Image:
     whole: sitk.Image = sitk.ConstantPad(sitk.Cast(labels, sitk.sitkUInt8), offset, above, 0)
     whole.CopyInformation(image)
     return whole
+
+
+def on_scan(labels: sitk.Image, image: sitk.Image) -> sitk.Image:
+    """As `on_whole_grid`, for a label map whose axes may be swapped or flipped against the scan's.
+
+    Programs order and turn the slices of one series in their own way; the voxels are the same.
+
+    Raises:
+        InputError: if its voxels are not those of the scan.
+    """
+    import numpy as np
+    import SimpleITK as sitk
+
+    if offset_in(VoxelGrid.of(labels), VoxelGrid.of(image)) is not None:
+        return on_whole_grid(labels, image)
+    moved: sitk.Image = sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    grids = VoxelGrid.of(labels), VoxelGrid.of(image)
+    steps = np.linalg.inv(grids[1].linear) @ grids[0].linear
+    first = grids[1].index(grids[0].origin_mm[None])[0]
+    aligned = np.abs(steps - np.rint(steps)).max() < 1e-3 and np.abs(first - np.rint(first)).max() < SAME_GRID_VOXELS
+    inside = np.count_nonzero(sitk.GetArrayViewFromImage(moved)) == np.count_nonzero(sitk.GetArrayViewFromImage(labels))
+    if not aligned or not inside:
+        raise InputError(
+            "The label map does not lie on the grid of the DICOM series: the volume was resampled or moved. Save the "
+            "label map as NIfTI, or segment the volume as it was loaded from DICOM."
+        )
+    return moved
 
 
 def write_image(image: sitk.Image, path: Path) -> None:

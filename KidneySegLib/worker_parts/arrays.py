@@ -36,7 +36,8 @@ def array_path(workspace: Path, name: object) -> Path:
 
 def _numbers(description: Mapping[str, Any], key: str, count: int) -> tuple[float, ...]:
     values = description.get(key)
-    if not isinstance(values, list) or len(values) != count:
+    good = isinstance(values, list) and all(type(value) in (int, float) and abs(value) < 1e300 for value in values)
+    if not good or len(values) != count:
         raise ProtocolError(f"{key} must be a list of {count} numbers, got {values!r}")
     return tuple(float(value) for value in values)
 

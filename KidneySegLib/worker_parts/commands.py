@@ -10,17 +10,19 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import KidneySegLib
 from KidneySegLib.flags import FLAGS
 from KidneySegLib.progress import Progress
-from KidneySegLib.worker_parts import arrays, protocol
+from KidneySegLib.worker_parts import arrays, dataset_commands, protocol
 from KidneySegLib.worker_parts.protocol import ProtocolError
 
 if TYPE_CHECKING:
     from KidneySegLib.ct import CtScan
+    from KidneySegLib.export.review import Review
     from KidneySegLib.inference.engine import Engine
     from KidneySegLib.measurement import Patient
     from KidneySegLib.models import Bundle
@@ -60,6 +62,7 @@ class Session:
             "segment": self.segment,
             "measure": self.measure,
             "sample": self.sample,
+            **{name: partial(handler, self) for name, handler in dataset_commands.HANDLERS.items()},
         }
         if command not in handlers:
             raise ProtocolError(f"{command} cannot be asked for here")
@@ -88,7 +91,7 @@ class Session:
             "capabilities": {
                 "torch": offers("torch"),
                 "import_nnunet": offers("KidneySegLib.models.nnunet") or offers("KidneySegLib.models.import_nnunet"),
-                "retraining": offers("KidneySegLib.dataset") or offers("KidneySegLib.training.dataset"),
+                "retraining": offers("KidneySegLib.export.dataset"),
             }
         }
 
@@ -134,7 +137,7 @@ class Session:
         from KidneySegLib import pipeline
 
         checks = pipeline.check_case(
-            self._scan(request), model=_model(request), device=_choice(request, "device"), progress=progress
+            self.scan(request), model=_model(request), device=_choice(request, "device"), progress=progress
         )
         return {"flags": list(checks.flags), "phase": _describe_phase(checks.phase)}
 
@@ -144,7 +147,7 @@ class Session:
 
         engine = self._warm_engine(request, progress)
         case = pipeline.segment_case(
-            self._scan(request),
+            self.scan(request),
             self._results_folder(request),
             engine=engine,
             mirror=_choice(request, "mirror"),
@@ -160,12 +163,14 @@ class Session:
 
         case = pipeline.measure_case(
             arrays.read_image(self.workspace, _mapping(request, "labels")),
-            self._scan(request),
+            self.scan(request),
             self._results_folder(request),
             case_id=_case_id(request),
             patient=_patient(request),
             origin="automatic" if request.get("source") == "automatic" else "corrected",
             model=str(request.get("model") or ""),
+            model_facts=request.get("model_facts") or None,
+            review=_review(request),
             progress=progress,
         )
         return self._describe_case(request, case)
@@ -201,7 +206,8 @@ class Session:
             self._engine_key = key
         return self._engine
 
-    def _scan(self, request: Request) -> CtScan:
+    def scan(self, request: Request) -> CtScan:
+        """The volume of a request, checked as a file is."""
         from KidneySegLib.ct import scan_from_image
 
         description = _mapping(request, "volume")
@@ -292,6 +298,14 @@ def _patient(request: Request) -> Patient:
             if given.get(field.name) not in (None, "")
         }
     )
+
+
+def _review(request: Request) -> Review | None:
+    from KidneySegLib.export.review import Review
+
+    given = request.get("review") or {}
+    names = [field.name for field in dataclasses.fields(Review)]
+    return Review(**{name: given[name] for name in names if name in given}) if given.get("reader") else None
 
 
 def _text(request: Request, key: str) -> str:

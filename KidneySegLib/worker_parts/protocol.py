@@ -29,6 +29,11 @@ COMMANDS = (
     "segment",
     "measure",
     "sample",
+    "dataset_add",
+    "dataset_list",
+    "dataset_load",
+    "dataset_export",
+    "dicom_seg",
     "cancel",
     "shutdown",
 )

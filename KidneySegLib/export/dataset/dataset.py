@@ -290,7 +290,18 @@ def _check_empty(folder: Path) -> None:
 
 def _check_same_image(case: DataSetCase, scan: CtScan) -> None:
     """A revision must belong to the image that it is filed under."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    from KidneySegLib.postprocessing.grid import VoxelGrid, offset_in
+
     if scan.sha256 in (case.source_sha256, case.image_sha256):
+        return
+    # Another program may round the geometry of the same voxels in another way.
+    image = case.image()
+    same_grid = offset_in(VoxelGrid.of(scan.image), VoxelGrid.of(image)) == (0, 0, 0)
+    first, second = sitk.GetArrayViewFromImage(scan.image), sitk.GetArrayViewFromImage(image)
+    if same_grid and np.array_equal(first, second):
         return
     raise InputError(
         f"This scan is not that of {case.case_id}: its voxels or geometry differ. Load the case from the data set "
