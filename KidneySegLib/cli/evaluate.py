@@ -102,12 +102,8 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
 
 def _run_ultrasound(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.cli.terminal import shown_progress
-    from KidneySegLib.errors import DependencyError
+    from KidneySegLib.evaluation.ultrasound import evaluate_ultrasound
 
-    try:
-        from KidneySegLib.evaluation.ultrasound import evaluate_ultrasound  # type: ignore[import-not-found]
-    except ModuleNotFoundError as error:
-        raise DependencyError("This version cannot evaluate ultrasound masks. Leave out --task ultrasound.") from error
     with shown_progress(token, quiet=options.quiet) as progress:
         done = evaluate_ultrasound(options.prediction, options.reference, options.output, progress=progress)
     print(done.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -91,7 +92,8 @@ def score_cohort(
     Args:
         pairing: what to score.
         settings: how.
-        jobs: processes; None takes one a processor, where there are enough cases.
+        jobs: processes; None takes one a processor, where there are enough cases. A script that calls this with
+            more than one needs Python's usual ``if __name__ == "__main__"``, since it is imported by each.
         progress: stage ``score``.
 
     Returns:
@@ -127,7 +129,7 @@ def _results(
             yield score_case(paths, settings)
         return
     # "spawn" is the one way of starting processes that is safe beside threads and the same on every system.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
     try:
         waiting: dict[Future[CaseResult], CasePaths] = {
             pool.submit(partial(score_case, paths, settings)): paths for paths in cases
@@ -139,6 +141,11 @@ def _results(
                 yield _result(future, waiting.pop(future))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; the parent stops the others without their tracebacks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _result(future: Future[CaseResult], paths: CasePaths) -> CaseResult:

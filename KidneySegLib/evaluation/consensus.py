@@ -111,7 +111,7 @@ def combine(maps: Sequence[NDArray[np.uint8]], method: str, *, ties: str = "excl
     labels, strongest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     tied = np.zeros(shape, bool)
     performance: dict[str, tuple[tuple[float, float], ...]] = {}
-    notes: list[str] = []
+    notes = _sides_differ(maps)
     for key, structures in _ORGANS:
         for side in Side:
             masks = [_marked(found, ids_of(structures, [side])) for found in maps]
@@ -157,6 +157,13 @@ def _cortex(maps: Sequence[NDArray[np.uint8]], side: Side, method: str, ties: st
     if len(voters) < len(maps):
         notes.append(f"{len(maps) - len(voters)} of {len(maps)} readers do not divide the parenchyma ({side.value}).")
     return vote([_marked(found, ids_of([Structure.CORTEX], [side])) for found in voters], method, ties=ties)
+
+
+def _sides_differ(maps: Sequence[NDArray[np.uint8]]) -> list[str]:
+    """A note if one reader tells sides and another does not: then they mark different structures."""
+    sided = ids_of(PARENCHYMA, (Side.RIGHT, Side.LEFT))
+    tell = [bool(_marked(found, sided).any()) for found in maps if _marked(found, ids_of(PARENCHYMA)).any()]
+    return ["Some readers tell sides and others do not, so they cannot agree."] if len(set(tell)) > 1 else []
 
 
 def _marked(found: NDArray[np.uint8], ids: Sequence[int]) -> NDArray[np.bool_]:

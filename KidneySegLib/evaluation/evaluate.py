@@ -83,7 +83,7 @@ def evaluate_cohort(
         tolerances_mm: of surface Dice.
         surfaces: False leaves out HD95, ASSD and surface Dice, which take most of the time.
         hierarchical: score KiTS' hierarchical classes too.
-        jobs: processes; None chooses.
+        jobs: processes; None chooses (see `cohort.score_cohort`).
         progress: stage ``score``.
 
     Raises:

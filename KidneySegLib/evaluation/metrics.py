@@ -14,10 +14,10 @@ DEFAULT_TOLERANCES_MM = (1.0, 2.0)
 
 #: How masks without a voxel are treated; stands in every output.
 EMPTY_RULE = (
-    "Both masks empty: nothing is scored (empty cell, in no mean). One empty: Dice, Jaccard and surface Dice are 0; "
-    "distances are undefined, and so is precision without a prediction or recall and volume error in % without a "
-    "reference. Undefined values are empty cells, left out of means and counted beside them. The hierarchical classes "
-    "follow KiTS instead: both empty gives Dice 1 and surface Dice 1."
+    "Both masks empty: no metric is defined (empty cell, in no mean; both volumes are 0). One empty: Dice, Jaccard and "
+    "surface Dice are 0; distances are undefined, and so is precision without a prediction or recall and volume error "
+    "in % without a reference. Undefined values are empty cells, left out of means and counted beside them. The "
+    "hierarchical classes follow KiTS instead: both empty gives Dice 1 and surface Dice 1."
 )
 
 

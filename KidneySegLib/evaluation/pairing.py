@@ -113,7 +113,7 @@ def _cases(
     folder: Path, names: tuple[str, ...], whose: str, problems: list[str]
 ) -> dict[str, tuple[Path, Path | None]]:
     if not folder.exists():
-        raise InputError(f"{folder} does not exist. Give a folder of cases as --{whose}.")
+        raise InputError(f"{folder} does not exist. Give a folder of cases, or one label map, as the {whose}.")
     alone = _single(folder, names)
     if alone is not None:
         return {alone[0]: (alone[1], alone[2])}
