@@ -36,7 +36,7 @@ def addToDataset(logic, node, volumeNode, folder, done, failed):
             "status": review.get("status", "unreviewed"),
             "comment": review.get("comment", ""),
             "seconds_spent": float(spent) if spent else None,
-            "model": result_node.modelFacts(node),
+            "model_facts": result_node.modelFacts(node),
             "flags": result_node.attribute(node, result_node.FLAGS, []),
             "uncertainty": _uncertainty(node),
             "subject": _subject(volumeNode),

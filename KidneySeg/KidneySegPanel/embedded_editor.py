@@ -34,9 +34,10 @@ class EmbeddedEditor:
         self.widget.show3DButtonVisible = False
         self.widget.unorderedEffectsVisible = False
         # The panel has a table of segments already.
-        own = slicer.util.findChildren(self.widget, name="SegmentsTableView")
-        if own:
-            own[0].hide()
+        # So has it Undo and Redo, which also cover aids, acceptance and rejection; Ctrl+Z stays the editor's.
+        for name in ("SegmentsTableView", "UndoRedoGroupBox"):
+            for own in slicer.util.findChildren(self.widget, name=name):
+                own.hide()
         frame.layout().addWidget(self.widget)
 
     @property

@@ -40,4 +40,8 @@ def fitHeight(table):
     """Make a QTableWidget as high as its rows: a scroll bar inside a scrolled panel is hard to use."""
     rows = sum(table.rowHeight(row) for row in range(table.rowCount))
     header = table.horizontalHeader()
-    table.setFixedHeight(rows + header.sizeHint.height() + 2 * table.frameWidth + 2)
+    height = rows + header.sizeHint.height() + 2 * table.frameWidth + 2
+    columns = sum(table.columnWidth(column) for column in range(table.columnCount))
+    if columns + table.verticalHeader().sizeHint.width() > table.width:
+        height += table.horizontalScrollBar().sizeHint.height()
+    table.setFixedHeight(height)

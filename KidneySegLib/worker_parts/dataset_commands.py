@@ -31,7 +31,7 @@ def dataset_add(session: Session, request: Request, progress: Progress) -> Reply
         status=_status(request, Status),
         comment=str(request.get("comment") or ""),
         seconds_spent=request.get("seconds_spent"),
-        model={str(key): str(value) for key, value in (request.get("model") or {}).items()},
+        model={str(key): str(value) for key, value in (request.get("model_facts") or {}).items()},
         based_on=request.get("based_on"),
         flags=tuple(request.get("flags") or ()),
         uncertainty=dict(request.get("uncertainty") or {}),

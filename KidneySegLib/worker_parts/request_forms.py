@@ -89,6 +89,13 @@ _PATIENT = {
     "creatinine": _is_number_or_empty,
     "creatinine_unit": _is_text,
 }
+_REVIEW = {
+    "reader": _is_text,
+    "time": _is_text,
+    "status": _is_text,
+    "comment": _is_text,
+    "changed_voxels": _is_number,
+}
 _REQUEST: Mapping[str, Callable[[Any], bool]] = {
     "volume": _is_record(_VOLUME),
     "labels": _is_record(_VOLUME),
@@ -99,4 +106,24 @@ _REQUEST: Mapping[str, Callable[[Any], bool]] = {
     "mirror": _is_text,
     "case_id": _is_text,
     "use_localiser": _is_flag,
+    "model_facts": _is_texts,
+    "review": _is_record(_REVIEW),
+    # The data set and DICOM SEG.
+    "automatic": _is_record(_VOLUME),
+    "dataset": _is_text,
+    "dataset_case": _is_text,
+    "reader": _is_text,
+    "status": _is_text,
+    "comment": _is_text,
+    "subject": _is_text,
+    "seconds_spent": _is_number,
+    "based_on": _is_number,
+    "uncertainty": _is_texts,
+    "flags": _is_list_of(_is_text),
+    "case": _is_text,
+    "revision": _is_number,
+    "output": _is_text,
+    "format": _is_text,
+    "readers": _is_text,
+    "files": _is_list_of(_is_text),
 }

@@ -63,8 +63,10 @@ class TestAids(unittest.TestCase):
         labels[0, 2:13, 2:13] = 2
         labels[2, 6:9, 6:9] = 2
         out = editing_aids.fillBetweenSlices(labels, RIGHT, Structure.MEDULLA, 0, MM)
-        assert (out[1, 4:11, 4:11] == 2).all()
-        assert 49 <= (out[1] == 2).sum() <= 61
+        # Half-widths 5 and 1 give 3 along the axes; corners are rounder, as distances are.
+        assert (out[1, 7] == 2).tolist() == [4 <= x <= 10 for x in range(15)]
+        assert (out[1, :, 7] == 2).tolist() == [4 <= y <= 10 for y in range(15)]
+        assert 9 < (out[1] == 2).sum() < 49
 
     def test_smoothing_keeps_both_volumes_to_the_voxel_and_makes_the_outline_smoother(self):
         zz, yy, xx = np.indices((24, 30, 30)) - np.array([12, 15, 15])[:, None, None, None]

@@ -54,7 +54,7 @@ def test_add_list_load_export(session: Session, tmp_path: Path) -> None:
     common = {"dataset": folder, "volume": volume, "automatic": sent(session, "automatic", labels())}
     first = ask(
         session, "dataset_add", **common, labels=sent(session, "one", corrected()), reader="A", status="accepted",
-        comment="pole", seconds_spent=12.5, model={"name": "m", "version": "1"}, flags=["kidney_small"],
+        comment="pole", seconds_spent=12.5, model_facts={"name": "m", "version": "1"}, flags=["kidney_small"],
         uncertainty={"traffic_light": "red"}, subject="4711",
     )  # fmt: skip
     assert first["is_new_case"]
