@@ -98,6 +98,7 @@ def _without_colour(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     result = np.empty(frames.shape[:3], np.uint8)
     for index, frame in enumerate(frames):
         # Rec. 601; equal channels stay as they are.
-        grey = (299 * frame[..., 0].astype(np.int32) + 587 * frame[..., 1] + 114 * frame[..., 2] + 500) // 1000
+        red, green, blue = np.moveaxis(frame.astype(np.int32), -1, 0)
+        grey = (299 * red + 587 * green + 114 * blue + 500) // 1000
         result[index] = without(grey.astype(np.uint8), coloured_pixels(frame))
     return result
