@@ -224,7 +224,7 @@ def _training(found: ModelFolder, checkpoints: Sequence[Checkpoint], dataset_nam
 
 
 def _origin(found: ModelFolder, source: Path) -> dict[str, Any]:
-    """Where it came from: names and hashes, no path of a machine and no date, so that the same model stays the same."""
+    """Where it came from: names and hashes, no path of a machine and no date."""
     return {
         "kind": "nnU-Net v2 model",
         "source": source.name,

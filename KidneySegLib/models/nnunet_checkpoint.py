@@ -102,7 +102,7 @@ def _load(path: Path) -> Any:
             f"{path} holds more than plain data, or is damaged: {reason:.300} It was not loaded, since such a file can "
             "run any program. Get the model from its makers again."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # A damaged pickle raises whatever it runs into: IndexError, struct.error, EOFError ...
         raise ModelError(f"{path} could not be read as a checkpoint: {error!s:.300} Get the model again.") from error
 
 
