@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: A piece that the localiser calls liver or spleen for more than half, and kidney for less than a quarter.
 MAX_OTHER_ORGAN = 0.5
 MIN_KIDNEY_SHARE = 0.25
+#: A piece that the localiser calls kidney for less than this is none, if it calls another one kidney for at least
+#: `SEEN_SHARE`. On phantoms, kidneys had 0.27 and more (transplants least), bowel and vessels mostly under 0.1.
+UNSEEN_SHARE = 0.12
+SEEN_SHARE = 0.4
 #: Parenchyma measures 30 to 50 HU unenhanced and more with contrast; urine, bile and ascites 0 to 15.
 MIN_MEDIAN_HU = 15.0
 #: No parenchyma is brighter than the aorta of a fast bolus; bone, metal and excreted contrast are.
@@ -40,6 +44,7 @@ def why_no_kidney(
     midline: Midline | None,
     pelvis_top_mm: float | None,
     overview: sitk.Image | None,
+    best_share: float = 0.0,
 ) -> str | None:
     """The reason why a piece cannot be kidney, or None if it can.
 
@@ -49,12 +54,15 @@ def why_no_kidney(
         midline: the patient's midline, if known.
         pelvis_top_mm: world z of the iliac crests, if they are seen.
         overview: the localiser's map, if there is one.
+        best_share: the largest share of any piece of the case that the localiser calls kidney.
     """
     if overview is not None:
         share = overview_shares(piece.samples_mm, overview)
         other = max((OverviewLabel.LIVER, OverviewLabel.SPLEEN), key=lambda label: share[label])
         if share[other] > MAX_OTHER_ORGAN and share[OverviewLabel.KIDNEY] < MIN_KIDNEY_SHARE:
             return f"lies in the {other.name.lower()}"
+        if best_share >= SEEN_SHARE and share[OverviewLabel.KIDNEY] < UNSEEN_SHARE:
+            return "is not where the overview shows a kidney"
     if len(hu) and piece.parenchyma_mm3 > 0:
         median = float(np.median(hu))
         if median < MIN_MEDIAN_HU:
@@ -74,6 +82,11 @@ def why_no_kidney(
         if offset > MAX_OFFSET_MM:
             return f"lies {offset:.0f} mm from the midline"
     return None
+
+
+def kidney_share(samples_mm: Points, overview: sitk.Image) -> float:
+    """Share of world positions that the localiser calls kidney."""
+    return float(overview_shares(samples_mm, overview)[OverviewLabel.KIDNEY])
 
 
 def overview_shares(samples_mm: Points, overview: sitk.Image) -> NDArray[np.float64]:
