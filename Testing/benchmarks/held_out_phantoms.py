@@ -1,4 +1,4 @@
-"""Makes the phantoms that the embedded model is measured on, in the layout that ``kidneyseg batch`` and ``evaluate`` read.
+"""Makes the phantoms that the embedded model is measured on, laid out for ``kidneyseg batch`` and ``evaluate``.
 
     python Testing/benchmarks/held_out_phantoms.py OUT                    100 arterial, 20 unenhanced, 20 nephrographic
     python Testing/benchmarks/held_out_phantoms.py OUT --set calibration  60 others, from which thresholds are set
