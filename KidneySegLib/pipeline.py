@@ -197,6 +197,7 @@ def measure_case(
     from KidneySegLib.ct.geometry import check_geometry
     from KidneySegLib.ct.phase import estimate_phase
     from KidneySegLib.export import check_results_folder
+    from KidneySegLib.export.read_back import read_label_map
     from KidneySegLib.postprocessing import label_flags
 
     check_results_folder(output)
@@ -319,34 +320,6 @@ def _read_scan(source: Path | CtScan, series_uid: str | None, progress: Progress
     if isinstance(source, CtScan):
         return source
     return read_ct(source, series_uid=series_uid, progress=progress)
-
-
-def read_label_map(labels: Path | sitk.Image, scheme: str, scan: CtScan) -> sitk.Image:
-    """Labels (ids 1-15) on the scan's grid or a part of it, with sides.
-
-    Args:
-        labels: an image with ids 1-15, or a file.
-        scheme: whose ids a file holds, one of `measurement.SCHEMES`.
-        scan: the CT.
-
-    Raises:
-        InputError: unreadable, unknown ids, or another grid.
-    """
-    from KidneySegLib.export.dicom_seg_read import is_dicom_seg, read_dicom_seg
-    from KidneySegLib.measurement import check_same_grid, read_labels
-    from KidneySegLib.measurement.seg_nrrd import is_seg_nrrd, read_seg_nrrd
-    from KidneySegLib.postprocessing import assign_sides
-
-    if not isinstance(labels, Path):
-        check_same_grid(labels, scan.image, "The label map")
-        return labels
-    path = labels.expanduser()
-    if scheme == "kidneyseg" and (is_seg_nrrd(path) or is_dicom_seg(path)):
-        label_map = read_seg_nrrd(path) if is_seg_nrrd(path) else read_dicom_seg(path)[0]
-        check_same_grid(label_map, scan.image, path.name)
-        return label_map
-    label_map = read_labels(path, scheme, scan.image)
-    return assign_sides(label_map, scan.image).labels if scheme in ("training", "kits", "abnormality") else label_map
 
 
 def _measure_and_write(

@@ -62,6 +62,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
     from KidneySegLib.ct import read_ct
     from KidneySegLib.export import check_results_folder
     from KidneySegLib.export.dataset.sources import read_source
+    from KidneySegLib.export.read_back import read_label_map
     from KidneySegLib.export.review import Review, changed_voxels
 
     check_results_folder(options.output)
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
         changed = None
         if options.automatic:
             image = read_ct(options.image, series_uid=options.series, progress=progress)
-            labels = pipeline.read_label_map(options.labels, options.reference_labels, image)
+            labels = read_label_map(options.labels, options.reference_labels, image)
             start = read_source(options.automatic, image)
             model, changed = start.model, changed_voxels(start.labels, labels, image.image)
         review = None

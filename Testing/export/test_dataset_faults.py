@@ -175,24 +175,15 @@ def test_a_network_drive_that_renamed_but_reports_an_error(tmp_path: Path, monke
     assert made.add(scan(), labels(), B).revision.number == 2
 
 
-def test_a_writer_that_is_alive_is_never_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_have_in_the_making_is_not_disturbed_until_it_is_a_day_old(tmp_path: Path) -> None:
     made = DataSet.create(tmp_path / "set")
-    monkeypatch.setattr(folders, "ABANDONED_AFTER_S", -1.0)
-    staging = made.folder / ".staging"
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    host = folders._host()
-    for name in (f"{host}-{os.getpid()}-mine", f"{host}-{dead.pid}-dead", f"elsewhere-{dead.pid}-theirs"):
-        (staging / name).mkdir()
+    theirs, old = made.folder / ".staging" / "theirs", made.folder / ".staging" / "old"
+    theirs.mkdir()
+    old.mkdir()
+    yesterday = time.time() - folders.ABANDONED_AFTER_S - 60
+    os.utime(old, (yesterday, yesterday))
     made.add(scan(), labels(), A)
-    assert sorted(path.name for path in staging.iterdir()) == [
-        f"elsewhere-{dead.pid}-theirs",
-        f"{host}-{os.getpid()}-mine",
-    ]
-    old = time.time() - 2 * folders.FOREIGN_ABANDONED_AFTER_S
-    os.utime(staging / f"elsewhere-{dead.pid}-theirs", (old, old))
-    made.add(scan(), labels(), A)
-    assert [path.name for path in staging.iterdir()] == [f"{host}-{os.getpid()}-mine"]
+    assert list((made.folder / ".staging").iterdir()) == [theirs]
 
 
 def test_one_who_was_killed_while_making_a_data_set_is_not_waited_for(tmp_path: Path) -> None:

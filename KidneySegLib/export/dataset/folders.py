@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,11 +20,9 @@ from typing import Any
 
 STAGING = ".staging"
 CREATING = ".creating"
-#: What a writer that was killed left is removed after this time. A writer of this computer that is alive is never
-#: disturbed; adding one case takes well under a minute.
-ABANDONED_AFTER_S = 600.0
-#: The same where nobody can tell whether the writer is alive, because it is another computer.
-FOREIGN_ABANDONED_AFTER_S = 24 * 3600.0
+#: What a writer that was killed left is removed after this time. Adding one case takes well under a minute, so a
+#: writer that is alive is never disturbed, wherever it runs.
+ABANDONED_AFTER_S = 24 * 3600.0
 #: How long making a new data set (two small files) may take before the next one takes over.
 _CREATING_S = 60.0
 #: Virus scanners and indexers of Windows keep new files open for a moment.
@@ -42,7 +39,7 @@ def staging_folder(root: Path) -> Iterator[Path]:
     """
     place = root / STAGING
     place.mkdir(exist_ok=True)
-    mine = place / f"{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+    mine = place / uuid.uuid4().hex
     mine.mkdir()
     try:
         _remove_abandoned(place, mine)
@@ -159,20 +156,10 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _host() -> str:
-    return "".join(char for char in socket.gethostname() if char.isalnum())[:32] or "host"
-
-
 def _remove_abandoned(place: Path, mine: Path) -> None:
-    from KidneySegLib.worker_parts.lifeline import is_alive
-
     for other in place.iterdir():
-        host, _, rest = other.name.partition("-")
-        pid = rest.partition("-")[0]
         with suppress(OSError):
-            age_s = _age_s(other, mine)
-            dead = host == _host() and pid.isdigit() and not is_alive(int(pid))
-            if age_s > (ABANDONED_AFTER_S if dead else FOREIGN_ABANDONED_AFTER_S):
+            if other != mine and _age_s(other, mine) > ABANDONED_AFTER_S:
                 shutil.rmtree(other)
 
 

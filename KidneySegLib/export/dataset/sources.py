@@ -53,9 +53,9 @@ def read_source(path: Path, scan: CtScan, scheme: str = "kidneyseg") -> LabelSou
     Raises:
         InputError: no such thing, another grid, or a results folder of another scan.
     """
+    from KidneySegLib.export.read_back import read_label_map
     from KidneySegLib.export.results import SEGMENTATION
     from KidneySegLib.export.results_folder import PROVENANCE
-    from KidneySegLib.pipeline import read_label_map
 
     path = path.expanduser()
     if not path.is_dir():
