@@ -67,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kidneyseg {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for room in (demo, segment, measure, export, batch, evaluate, consensus, phantom, ultrasound, dataset, train, models):
+    rooms = (demo, segment, measure, export, batch, evaluate, consensus, phantom, ultrasound, dataset, train, models)
+    for room in rooms:
         room.add_parser(commands)
     return parser
 

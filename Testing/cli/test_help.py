@@ -12,7 +12,7 @@ import pytest
 from KidneySegLib import __version__
 from Testing.cli.conftest import TOP, Finished
 
-COMMANDS = ("demo", "segment", "measure", "phantom", "train", "models")
+COMMANDS = ("demo", "segment", "measure", "phantom", "train", "models", "export", "dataset")
 #: What takes long to import, or is not there for everybody.
 HEAVY = {"numpy", "SimpleITK", "pydicom", "scipy", "openvino", "torch", "rich", "PIL", "highdicom", "safetensors"}
 
@@ -24,7 +24,9 @@ def test_help_names_every_command(kidneyseg: Callable[..., Finished]) -> None:
     assert "not a medical device" in done.out
 
 
-@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS), ("train", "embedded"), ("models", "import")])
+@pytest.mark.parametrize(
+    "command", [*((name,) for name in COMMANDS), ("train", "embedded"), ("models", "import"), ("dataset", "add")]
+)
 def test_each_command_has_help_with_an_option_or_example(
     kidneyseg: Callable[..., Finished], command: tuple[str, ...]
 ) -> None:
