@@ -29,7 +29,7 @@ def print_evaluation(done: Evaluation) -> None:
     for grouping in cohort.groupings:
         groups = cohort.groups(grouping)
         if groups:
-            print(f"By {grouping}: Dice, mean +- SD (lowest); size of the volume error")
+            print(f"By {grouping}: Dice, mean +- SD (lowest); mean |volume error| in %")
             _print_groups(cohort, grouping, groups)
     _print_checks(cohort)
     for key, why in cohort.not_scored.items():
@@ -46,7 +46,7 @@ def _print_groups(cohort: Cohort, grouping: str, groups: dict[str, list[str]]) -
     shown = [key for key in _IN_GROUPS if any(target.key == key for target in cohort.targets)]
     header = [grouping, "cases"]
     for key in shown:
-        header += [f"{key} Dice", "error %"]
+        header += [f"{key} Dice", "|error| %"]
     rows = []
     for group, ids in groups.items():
         row = [group, str(len(ids))]

@@ -164,7 +164,7 @@ def _group(cohort: Cohort, grouping: str) -> str:
     shown = [target for target in cohort.targets if target.key in _IN_GROUPS]
     header = [grouping, "cases"]
     for target in shown:
-        header += [f"{target.name} Dice", "volume error %", "its size %"]
+        header += [f"{target.name} Dice", "volume error %", "|volume error| %"]
     rows = []
     for group, ids in groups.items():
         row = [group, str(len(ids))]
