@@ -8,14 +8,14 @@ EXTRAS := train,slicer-host,cohort,test
 MARKS  := $(VENV)/.kidneyseg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint benchmark screenshots fuzz faults clean
+.PHONY: help setup setup-dev demo test lint benchmark screenshots fuzz faults sbom clean
 
 help:
 	@echo "make demo         the main job on a sample case made on the spot; results in demo/"
 	@echo "make test         ruff, mypy and all tests"
 	@echo "make setup        what running needs, in .venv (no torch)"
 	@echo "make setup-dev    all extras, for testing, training and the panel"
-	@echo "make benchmark | screenshots | fuzz | faults"
+	@echo "make benchmark | screenshots | fuzz | faults | sbom"
 
 setup: $(MARKS)-run
 setup-dev: $(MARKS)-dev $(MARKS)-debian
@@ -30,7 +30,7 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The last four run a script of Testing/ and say so where this version has none.
+# These run a script of Testing/ and say so where this version has none.
 benchmark: setup-dev
 	@$(call run_script,Testing/benchmarks/run.py)
 screenshots: setup-dev
@@ -39,6 +39,9 @@ fuzz: setup-dev
 	@$(call run_script,Testing/fuzz/run.py)
 faults: setup-dev
 	@$(call run_script,Testing/faults/run.py)
+# What comes along, with versions, licences and hashes: sbom.json (CycloneDX).
+sbom: setup-dev
+	@$(call run_script,Testing/sbom.py)
 
 clean:
 	rm -rf $(VENV) demo build dist
