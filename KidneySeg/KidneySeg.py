@@ -30,6 +30,7 @@ from KidneySegPanel.result_node import isCorrected, modelFacts, modelName, revie
 from KidneySegPanel.sample_data import loadSample, registerSampleData
 from KidneySegPanel.segmentation_run import SegmentationRun
 from KidneySegPanel.terminology import loadTerminology
+from KidneySegPanel.ultrasound import UltrasoundRun, isUltrasound
 from KidneySegPanel.volume_sender import VolumeSender
 
 #
@@ -240,12 +241,13 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
         return (self.engine.greeting or {}).get("capabilities", {})
 
     def makeRun(self, parameters, callbacks, **extra):
-        """A SegmentationRun of the chosen volume, not started yet."""
-        return SegmentationRun(
+        """A SegmentationRun of the chosen volume (an UltrasoundRun of a picture), not started yet."""
+        ultrasound = isUltrasound(parameters.inputVolume)
+        return (UltrasoundRun if ultrasound else SegmentationRun)(
             self.engine,
             self.sender,
             parameters.inputVolume,
-            model=parameters.model,
+            model=parameters.ultrasoundModel if ultrasound else parameters.model,
             device=parameters.device,
             caseId=caseId(parameters, parameters.inputVolume),
             patient=patientFields(parameters),

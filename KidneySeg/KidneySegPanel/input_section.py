@@ -8,6 +8,7 @@ from KidneySegPanel.input_checks import Check, checksHtml, geometryChecks, inten
 from KidneySegPanel.packages import missingPackages
 from KidneySegPanel.section import Section
 from KidneySegPanel.segmentation_run import sentences
+from KidneySegPanel.ultrasound import isUltrasound, ultrasoundChecks
 from KidneySegPanel.volume_grid import matrixFromVtk
 
 
@@ -86,6 +87,8 @@ class InputSection(Section):
         image = volumeNode.GetImageData()
         if image is None or 0 in image.GetDimensions():
             return (Check("problem", _("Volume"), _("It has no voxels.")),)
+        if isUltrasound(volumeNode):
+            return ultrasoundChecks(volumeNode)
         facts = dicomFacts(volumeNode)
         low, high = image.GetScalarRange()
         return (
@@ -104,7 +107,7 @@ class InputSection(Section):
         return bool(self.checks) and not any(check.level == "problem" for check in self.checks)
 
     def _askForPhase(self, volumeNode):
-        if not self.suitable:
+        if not self.suitable or isUltrasound(volumeNode):
             return
         title = _("Contrast phase")
         if missingPackages():

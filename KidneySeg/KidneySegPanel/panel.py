@@ -145,6 +145,9 @@ class Panel:
                 # Two results of one scan on top of each other cannot be told apart.
                 previous.GetDisplayNode().SetVisibility(False)
             parameters.segmentation = run.resultNode
+        elif run.isUltrasound:
+            # What is in the table is the picture's; a CT result must not be measured anew into it.
+            parameters.segmentation = None
         parameters.measurements = run.tableNode
         self.measurementsSection.segmented(run.reply)
         self.ui.reviewCollapsibleButton.collapsed = run.resultNode is None

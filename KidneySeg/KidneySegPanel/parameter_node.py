@@ -13,6 +13,7 @@ class KidneySegParameterNode:
     segmentation - the result under review.
     measurements - the measurement table of that result.
     model - name of the model bundle.
+    ultrasoundModel - name of the model bundle for ultrasound pictures.
     device - where to compute; "auto" takes the best that is found.
     reviewer - who accepts results.
     caseId - name of the case in tables and reports; the volume's name if empty.
@@ -26,6 +27,7 @@ class KidneySegParameterNode:
     segmentation: vtkMRMLSegmentationNode
     measurements: vtkMRMLTableNode
     model: str = "kidneyseg-arterial"
+    ultrasoundModel: str = "kidneyseg-ultrasound-demo"
     device: str = "auto"
     reviewer: str = ""
     caseId: str = ""

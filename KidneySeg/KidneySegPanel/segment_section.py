@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from KidneySegPanel.section import Section
 from KidneySegPanel.segmentation_run import sentences
+from KidneySegPanel.ultrasound import isUltrasound, modelsFor
 
 # First guess of a CPU's seconds for one case, before this computer was ever measured.
 CPU_CORE_SECONDS = 160.0
@@ -22,6 +23,7 @@ class SegmentSection(Section):
         self.run = None
         self._devices = []
         self._models = []
+        self._offered = False
         self.ui.progressBar.setRange(0, 100)
         self.ui.progressBar.hide()
         self.ui.cancelButton.hide()
@@ -42,8 +44,21 @@ class SegmentSection(Section):
     def showModels(self, models):
         """Models as the engine listed them."""
         self._models = models or [{"name": "kidneyseg-arterial", "title": _("Kidneys, arterial phase (embedded)")}]
-        items = [(model["title"] or model["name"], model["name"]) for model in self._models]
-        _fill(self.ui.modelComboBox, items, self.parameters.model if self.parameters else None)
+        self._offerModels()
+
+    def _offerModels(self):
+        """Offer the models that know the chosen volume: of CT, or of ultrasound pictures."""
+        self._offered = self._isUltrasound()
+        items = [(model["title"] or model["name"], model["name"]) for model in modelsFor(self._models, self._offered)]
+        _fill(self.ui.modelComboBox, items, self._chosenModel())
+
+    def _isUltrasound(self):
+        return bool(self.parameters) and isUltrasound(self.parameters.inputVolume)
+
+    def _chosenModel(self):
+        if not self.parameters:
+            return None
+        return self.parameters.ultrasoundModel if self._offered else self.parameters.model
 
     def showDevices(self, devices):
         """Devices as the engine found them."""
@@ -94,7 +109,7 @@ class SegmentSection(Section):
     def onModelChosen(self, _index=None):
         name = self.ui.modelComboBox.currentData
         if self.parameters and name:
-            self.parameters.model = name
+            setattr(self.parameters, "ultrasoundModel" if self._offered else "model", name)
 
     def onDeviceChosen(self, _index=None):
         kind = self.ui.deviceComboBox.currentData
@@ -103,7 +118,9 @@ class SegmentSection(Section):
 
     def update(self):
         if self.parameters:
-            _choose(self.ui.modelComboBox, self.parameters.model)
+            if self._isUltrasound() != self._offered:
+                self._offerModels()
+            _choose(self.ui.modelComboBox, self._chosenModel())
             _choose(self.ui.deviceComboBox, self.parameters.device)
         node = self.parameters.segmentation if self.parameters else None
         self.ui.show3DButton.enabled = node is not None
@@ -136,7 +153,7 @@ class SegmentSection(Section):
         self.panel.inputSection.stopPhaseCheck()
         self.showMessage("")
         self._showRunning(True)
-        model, device = self.parameters.model, self.parameters.device
+        model, device = self._chosenModel(), self.parameters.device
         self.log(_("Segmenting with {model} on {device}").format(model=model, device=device))
         self.run = self.logic.makeRun(self.parameters, self)
         self.updateButton()
@@ -168,11 +185,11 @@ class SegmentSection(Section):
         slicer.app.settings().setValue(self._settingsKey(kind), round(run.seconds, 1))
         self.log(_("Done in {seconds:.1f} s on {device}").format(seconds=run.seconds, device=kind))
         flags = sentences(run.reply.get("flags", []))
-        if run.resultNode is None:
-            self.showProblem(
-                _("No kidney was found in this volume."),
-                _("Check that the scan covers the kidneys and is a CT in HU. Another model may know other scans."),
-            )
+        if not run.foundKidney:
+            advice = _("Check that the scan covers the kidneys and is a CT in HU. Another model may know other scans.")
+            if run.isUltrasound:
+                advice = _("Check that the picture shows a kidney. Another model may know other pictures.")
+            self.showProblem(_("No kidney was found in this volume."), advice)
         else:
             self.showMessage(
                 _("Done in {seconds:.0f} s.").format(seconds=run.seconds), [text for _level, text in flags]

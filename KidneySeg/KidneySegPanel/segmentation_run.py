@@ -17,9 +17,13 @@ class SegmentationRun:
     Attributes:
         resultNode: segmentation node, None until finished, and where no kidney was found.
         tableNode: measurement table, None until finished.
+        isUltrasound: whether the volume is a picture, whose result is no CT result.
         reply: the engine's answer.
         seconds: how long the run took.
     """
+
+    COMMAND = "segment"
+    isUltrasound = False
 
     def __init__(self, engine, sender, volumeNode, *, model, device, caseId, patient, callbacks, extra=None):
         """
@@ -43,7 +47,7 @@ class SegmentationRun:
 
     def start(self):
         try:
-            description, self._grid = self._sender.send(self.volumeNode)
+            given = self._send()
         except MemoryError:
             self._fail(_("There is not enough memory to hand the volume to the engine."), _("Close other scans."))
             return
@@ -54,15 +58,24 @@ class SegmentationRun:
             )
             return
         self._request = self._engine.request(
-            "segment",
+            self.COMMAND,
             done=self._onDone,
             failed=lambda message: self._fail(message["message"], message.get("advice", "")),
             cancelled=self._onCancelled,
             progress=self._callbacks.progress,
-            volume=description,
+            **given,
             **self.fields,
             **self._extra,
         )
+
+    @property
+    def foundKidney(self):
+        return self.resultNode is not None
+
+    def _send(self):
+        """Make the engine able to read the volume; the fields of the request that describe it."""
+        description, self._grid = self._sender.send(self.volumeNode)
+        return {"volume": description}
 
     def cancel(self, reason=""):
         """Stop. :param reason: why, where it was not the user's wish."""
@@ -84,13 +97,13 @@ class SegmentationRun:
             )
             return
         self.over = True
+        self.seconds = time.monotonic() - self._startTime
         self._callbacks.finished(self)
 
     def _import(self, reply):
         labels, index = readReplyLabels(self._engine.workspace, reply)
         labels, index = self._grid.labelsToOwn(labels, index)
         self.reply = reply
-        self.seconds = time.monotonic() - self._startTime
         # One undo step for all nodes that the run adds.
         slicer.mrmlScene.SaveStateForUndo()
         if labels.any():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import KidneySegLib
 from KidneySegLib.flags import FLAGS
 from KidneySegLib.progress import Progress
-from KidneySegLib.worker_parts import arrays, dataset_commands, protocol
+from KidneySegLib.worker_parts import arrays, dataset_commands, protocol, ultrasound_commands
 from KidneySegLib.worker_parts.protocol import ProtocolError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Session:
             "measure": self.measure,
             "sample": self.sample,
             **{name: partial(handler, self) for name, handler in dataset_commands.HANDLERS.items()},
+            **{name: partial(handler, self) for name, handler in ultrasound_commands.HANDLERS.items()},
         }
         if command not in handlers:
             raise ProtocolError(f"{command} cannot be asked for here")
@@ -105,7 +106,8 @@ class Session:
         """Model bundles that segment, embedded and the user's own; localisers come with their models."""
         from KidneySegLib.models import list_bundles
 
-        return {"models": [_describe_bundle(bundle) for bundle in list_bundles() if not bundle.is_localiser]}
+        models = [_describe_bundle(bundle) for bundle in list_bundles() if not bundle.is_localiser]
+        return {"models": [*models, *ultrasound_commands.ultrasound_models()]}
 
     def import_model(self, request: Request, progress: Progress) -> Reply:
         """Copy a bundle (folder or zip) to the user's models."""
@@ -258,6 +260,7 @@ def _describe_bundle(bundle: Bundle) -> Reply:
         "outputs": list(bundle.outputs),
         "path": str(bundle.path),
         "embedded": is_embedded(bundle),
+        "task": "ct",
     }
 
 

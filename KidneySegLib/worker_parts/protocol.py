@@ -27,6 +27,7 @@ COMMANDS = (
     "remove_model",
     "check",
     "segment",
+    "segment_ultrasound",
     "measure",
     "sample",
     "dataset_add",
