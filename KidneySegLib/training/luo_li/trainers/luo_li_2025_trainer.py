@@ -21,7 +21,6 @@ from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 
 SETTINGS_KEY = "luo_li_2025"
 #: nnU-Net's augmentations that the paper does not list.
@@ -77,17 +76,22 @@ class LuoLi2025Trainer(nnUNetTrainer):  # type: ignore[misc]
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
-    ) -> nn.Module:
-        """The network that the plans name, by the names that its class gives to its arguments."""
+    ) -> Any:
+        """The network that the plans name, by the names that its class gives to its arguments.
+
+        It has the heads of deep supervision in any case, as nnU-Net's own networks do: whoever predicts loads the same
+        weights as whoever trains.
+        """
         import pydoc
 
         network_class: Any = pydoc.locate(configuration_manager.network_arch_class_name)
-        network: nn.Module = network_class(
+        network: Any = network_class(
             in_channels=num_input_channels,
             out_channels=num_output_channels,
-            deep_supervision=enable_deep_supervision,
+            deep_supervision=True,
             **configuration_manager.network_arch_init_kwargs,
         )
+        network.deep_supervision = enable_deep_supervision
         return network
 
     def configure_optimizers(self) -> tuple[Any, Any]:
