@@ -114,13 +114,18 @@ class Session:
         from KidneySegLib.models import import_bundle
 
         source = _text(request, "source")
-        bundle = import_bundle(Path(source), name=request.get("name") or None, replace=bool(request.get("replace")))
+        name, replace = request.get("name") or None, bool(request.get("replace"))
+        if flat := ultrasound_commands.import_if_ultrasound(Path(source), name, replace, progress):
+            return {"model": flat}
+        bundle = import_bundle(Path(source), name=name, replace=replace)
         return {"model": _describe_bundle(bundle)}
 
     def verify_model(self, request: Request, progress: Progress) -> Reply:
         """Compare a bundle's files with its checksums."""
         from KidneySegLib.models import find_bundle, verify_bundle
 
+        if flat := ultrasound_commands.verify_if_ultrasound(_text(request, "model"), progress):
+            return {"model": flat}
         bundle = find_bundle(_text(request, "model"), progress)
         verify_bundle(bundle, progress)
         return {"model": _describe_bundle(bundle)}

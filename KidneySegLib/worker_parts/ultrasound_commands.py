@@ -28,6 +28,30 @@ def ultrasound_models() -> list[Reply]:
     return [describe(bundle) for bundle in list_ultrasound_bundles()]
 
 
+def import_if_ultrasound(source: Path, name: str | None, replace: bool, progress: Progress) -> Reply | None:
+    """Import a bundle for ultrasound; None if the source is something else."""
+    from KidneySegLib.models.importing import peek_manifest
+    from KidneySegLib.ultrasound.bundle import is_ultrasound_manifest
+    from KidneySegLib.ultrasound.store import import_ultrasound_bundle
+
+    if not is_ultrasound_manifest(peek_manifest(source.expanduser())):
+        return None
+    return describe(import_ultrasound_bundle(source.expanduser(), name, replace, progress))
+
+
+def verify_if_ultrasound(name: str, progress: Progress) -> Reply | None:
+    """Verify a bundle for ultrasound; None if the name is another's."""
+    from KidneySegLib.ultrasound.bundle import read_ultrasound_bundle
+    from KidneySegLib.ultrasound.store import ultrasound_folder, verify_ultrasound_bundle
+
+    folder = ultrasound_folder(name)
+    if folder is None:
+        return None
+    bundle = read_ultrasound_bundle(folder)
+    verify_ultrasound_bundle(bundle, progress=progress)
+    return describe(bundle)
+
+
 def describe(bundle: UltrasoundBundle) -> Reply:
     from KidneySegLib.ultrasound.store import is_embedded
 
