@@ -92,9 +92,12 @@ def modelFacts(node):
 
 
 def reviewFacts(node):
-    """Who said what of the labels as they are now, for report, DICOM SEG and data set; None if nobody did."""
-    reviewer = node.GetAttribute(REVIEWER)
-    if not reviewer:
+    """Who said what of the labels as they are now, for report, DICOM SEG and data set.
+
+    None if nobody did, or if they were changed since: then nobody answers for what is there.
+    """
+    reviewer, read = node.GetAttribute(REVIEWER), readLabels(node)
+    if not reviewer or read is None or labelsHash(read[0], read[1]) != node.GetAttribute(REVIEWED_LABELS):
         return None
     facts = {
         "reader": reviewer,

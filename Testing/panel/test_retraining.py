@@ -190,6 +190,12 @@ class TestRetraining(PanelTestCase):
         assert review["changed_voxels"] > 0
         assert asked["measure"]["source"] == "corrected"
         assert asked["measure"]["model_facts"] == {"name": "scripted"}
+        # Whoever changes it afterwards is not the one who accepted it.
+        self.ui.aidLowSpinBox.value, self.ui.aidHighSpinBox.value = 150, 250
+        self.ui.removeRangeButton.click()
+        self.panel.measurementsSection.measure()
+        self.settled()
+        assert asked["measure"]["review"] is None
 
     def test_without_a_folder_nothing_is_offered(self):
         self.reviewedCase(correct=False)
