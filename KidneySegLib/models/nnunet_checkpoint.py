@@ -19,6 +19,9 @@ from KidneySegLib.errors import DependencyError, ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: nnU-Net's networks register each layer twice; these parts of a key stand in the second names.
+_SECOND_NAMES = (".all_modules.", "decoder.encoder.")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -51,8 +54,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path} is no checkpoint of nnU-Net v2: it holds no network_weights.")
     from torch import Tensor
 
-    from KidneySegLib.networks.conv_blocks import unique_state
-
     weights = content["network_weights"]
     if not weights or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
         raise ModelError(f"{path}: network_weights must name tensors, and something else was found in it.")
@@ -68,6 +69,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         mirror_axes=_mirror_axes(content.get("inference_allowed_mirroring_axes"), path),
         epoch=epoch if isinstance(epoch, int) else None,
     )
+
+
+def unique_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's parameters without second names, and without what torch's compiler puts before the names."""
+    plain = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}
+    return {key: value for key, value in plain.items() if not any(part in key for part in _SECOND_NAMES)}
 
 
 def _mirror_axes(value: Any, path: Path) -> tuple[int, ...] | None:

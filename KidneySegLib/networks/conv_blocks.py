@@ -1,14 +1,14 @@
 """What nnU-Net's U-Nets are built of, with the parameters' names of its checkpoints.
 
 ``dynamic-network-architectures`` registers each layer twice (``conv`` and ``all_modules.0``, ``decoder.encoder.*``);
-here each has the first of its names only, and `unique_state` takes the second ones out of a checkpoint.
+here each has the first of its names only.
 
 Source of the layout: dynamic-network-architectures 0.4.4 (Apache-2.0), to which nnunetv2 2.8.1 leaves its networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import cast
 
@@ -24,14 +24,6 @@ NORMALISATIONS = ("instance", "batch", "none")
 ACTIVATIONS = ("leaky_relu", "relu")
 #: Negative slope for He initialisation, as in nnU-Net.
 INITIAL_SLOPE = 0.01
-#: Parts of keys that name a layer for the second time.
-_SECOND_NAMES = (".all_modules.", "decoder.encoder.")
-
-
-def unique_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint's parameters without second names, and without what torch's compiler puts before the names."""
-    plain = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}
-    return {key: value for key, value in plain.items() if not any(part in key for part in _SECOND_NAMES)}
 
 
 def size3(value: int | Sequence[int], name: str) -> Size3:

@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 unet = pytest.importorskip("dynamic_network_architectures.architectures.unet")
 
+from KidneySegLib.models.nnunet_checkpoint import unique_state  # noqa: E402
 from KidneySegLib.networks import build_network  # noqa: E402
-from KidneySegLib.networks.conv_blocks import unique_state  # noqa: E402
 
 ISOTROPIC = {"features_per_stage": [4, 8, 12], "kernel_sizes": [[3, 3, 3]] * 3, "strides": [[1, 1, 1], [2, 2, 2], 2]}
 ANISOTROPIC = {
