@@ -25,6 +25,7 @@ from KidneySegLib.worker_parts import lifeline, protocol
 from KidneySegLib.worker_parts.commands import Session
 from KidneySegLib.worker_parts.failures import describe_failure, is_out_of_memory
 from KidneySegLib.worker_parts.remaining import ProgressLines
+from KidneySegLib.worker_parts.request_forms import check_fields
 
 
 class Worker:
@@ -75,6 +76,7 @@ class Worker:
                 if isinstance(request, protocol.ProtocolError):
                     raise request
                 request_id, command = protocol.check_request(request)
+                check_fields(request)
                 if not greeted:
                     protocol.check_greeting(request)
                     greeted = True

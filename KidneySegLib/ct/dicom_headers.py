@@ -50,6 +50,12 @@ KEYWORDS = (
 _MAX_FRAMES = 10_000
 #: Media Storage Directory Storage: a table of contents, whatever its name is.
 _DICOMDIR = "1.2.840.10008.1.3.10"
+#: CT, Enhanced CT and Legacy Converted Enhanced CT Image Storage.
+_CT_PICTURES = (
+    "1.2.840.10008.5.1.4.1.1.2",
+    "1.2.840.10008.5.1.4.1.1.2.1",
+    "1.2.840.10008.5.1.4.1.1.2.2",
+)
 Vector = tuple[float, float, float]
 
 
@@ -109,11 +115,12 @@ def read_header(entry: Entry) -> Dataset:
         with entry.open() as stream:
             header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(KEYWORDS))
         _convert_all(header)
+        # Looked up here, because that converts the value, too.
+        directory = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") == _DICOMDIR
     except (OSError, ImportError):
         raise
     except Exception as error:  # pydicom raises whatever a damaged byte leads to
         raise damaged(entry, error) from error
-    directory = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") == _DICOMDIR
     if "SOPClassUID" not in header and "Modality" not in header and not directory:
         raise damaged(entry, "its header is incomplete")
     return header
@@ -160,6 +167,9 @@ def slices_of(entry: Entry, header: Dataset) -> tuple[SliceHeader, ...]:
         InputError: an attribute holds something that is no number.
     """
     if "Rows" not in header or "Columns" not in header:
+        if str(header.get("SOPClassUID", "")) in _CT_PICTURES:
+            # A slice that is passed over because its header is cut would be missing from the scan.
+            raise damaged(entry, "it is a CT picture without rows and columns")
         return ()
     try:
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()

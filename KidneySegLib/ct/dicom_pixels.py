@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.ct.dicom_headers import SliceHeader, damaged, one_line
+from KidneySegLib.ct.geometry import check_size
 from KidneySegLib.ct.upright import AIR_HU
 from KidneySegLib.errors import InputError
 from KidneySegLib.progress import Progress
@@ -37,6 +38,8 @@ def decode(slices: Sequence[SliceHeader], progress: Progress) -> NDArray[Any]:
     Raises:
         InputError: a file is truncated, damaged, or compressed in a way that cannot be decoded.
     """
+    check_size((len(slices), slices[0].rows, slices[0].columns), slices[0].entry.name)
+    _check_first(slices)
     whole = all(float(one.slope).is_integer() and float(one.intercept).is_integer() for one in slices)
     if whole:
         hu = _decode_as(slices, np.dtype(np.int16), progress)
@@ -48,10 +51,15 @@ def decode(slices: Sequence[SliceHeader], progress: Progress) -> NDArray[Any]:
     return hu
 
 
+def _check_first(slices: Sequence[SliceHeader]) -> None:
+    """Decode one slice before memory is taken for all: a file whose pixels are fewer than it claims ends here."""
+    _stored([slices[0]])
+
+
 def _decode_as(slices: Sequence[SliceHeader], dtype: np.dtype[Any], progress: Progress) -> NDArray[Any] | None:
     """HU as a type, or None if one does not fit."""
-    volume = np.empty((len(slices), slices[0].rows, slices[0].columns), dtype=dtype)
     jobs = _jobs(slices)
+    volume = np.empty((len(slices), slices[0].rows, slices[0].columns), dtype=dtype)
     fits = True
     done = 0
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
@@ -81,21 +89,27 @@ def _jobs(slices: Sequence[SliceHeader]) -> list[list[int]]:
 
 
 def _decode_job(slices: Sequence[SliceHeader], indices: Sequence[int], volume: NDArray[Any]) -> tuple[bool, int]:
-    entry = slices[indices[0]].entry
+    stored = _stored([slices[index] for index in indices])
+    fits = True
+    for index, values in zip(indices, stored, strict=True):
+        fits = _to_hu(values, slices[index], volume[index]) and fits
+    return fits, len(indices)
+
+
+def _stored(slices: Sequence[SliceHeader]) -> list[NDArray[Any]]:
+    """Stored values of slices of one file, each of the size that its header claims."""
+    entry = slices[0].entry
     try:
         with entry.read() as stream:
-            stored = _stored_frames(stream, [slices[index].frame or 0 for index in indices])
+            stored = _stored_frames(stream, [one.frame or 0 for one in slices])
     except (OSError, ImportError):
         raise
     except Exception as error:  # pydicom and its plugins raise whatever a damaged byte leads to
-        raise _undecodable(slices[indices[0]], error) from error
-    fits = True
-    for index, values in zip(indices, stored, strict=True):
-        one = slices[index]
+        raise _undecodable(slices[0], error) from error
+    for one, values in zip(slices, stored, strict=True):
         if values.shape != (one.rows, one.columns):
             raise damaged(entry, f"a picture of {values.shape} pixels, expected {(one.rows, one.columns)}")
-        fits = _to_hu(values, one, volume[index]) and fits
-    return fits, len(indices)
+    return stored
 
 
 def _stored_frames(stream: Any, frames: Sequence[int]) -> list[NDArray[Any]]:

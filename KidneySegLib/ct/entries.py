@@ -25,6 +25,11 @@ MAX_ZIP_MEMBER_BYTES = 4 * 1024**3
 #: Declared size of all members together.
 MAX_ZIP_BYTES = 64 * 1024**3
 
+#: A zip that unpacks to more than this many times its size is none of a CT (a CT packs to half or a third).
+MAX_ZIP_RATIO = 300
+#: Below this size the ratio does not matter.
+_HARMLESS_BYTES = 1024**3
+
 #: Bytes that `kind_of` looks at: DICOM's preamble (128) and its mark, and a little more for bare DICOM.
 HEAD_BYTES = 352
 
@@ -49,6 +54,22 @@ class Kind(Enum):
     OTHER = "other"
 
 
+class _WithinFile(io.BufferedReader):
+    """A file that is never asked for more than it holds: Python takes the memory for a read before it reads.
+
+    A damaged DICOM element that claims 4 GiB then costs no more than the rest of its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._length = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(self._length - self.tell(), 0)))
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file of an input.
@@ -68,7 +89,7 @@ class Entry:
     def open(self) -> IO[bytes]:
         """The file, opened for reading. The caller closes it."""
         if self.archive is None or self.member is None:
-            return self.path.open("rb")
+            return _WithinFile(self.path)
         return self.archive.open(self.member)
 
     def read(self) -> IO[bytes]:
@@ -139,7 +160,8 @@ def open_zip(path: Path) -> Iterator[tuple[Entry, ...]]:
             raise InputError(f"{shown(path)} is protected by a password. Unpack it and give the folder.")
         total = sum(info.file_size for info in members)
         largest = max((info.file_size for info in members), default=0)
-        if len(members) > MAX_ZIP_MEMBERS or total > MAX_ZIP_BYTES or largest > MAX_ZIP_MEMBER_BYTES:
+        bomb = total > max(_HARMLESS_BYTES, MAX_ZIP_RATIO * path.stat().st_size)
+        if bomb or len(members) > MAX_ZIP_MEMBERS or total > MAX_ZIP_BYTES or largest > MAX_ZIP_MEMBER_BYTES:
             raise InputError(
                 f"{shown(path)} would unpack to {len(members)} files and {total / 1024**3:.1f} GiB, which is more than "
                 f"a CT study holds. Give a zip with one study only."

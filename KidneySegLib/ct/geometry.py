@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,8 @@ MIN_EXTENT_MM = 10.0
 #: Smaller or larger voxels than these are a mistake of units (m, um).
 MIN_SPACING_MM = 0.05
 MAX_SPACING_MM = 20.0
+#: Most voxels of a scan: 1024 x 1024 x 1900. A header that claims more is damaged or meant to fill the memory.
+MAX_VOXELS = 2_000_000_000
 #: Axes may deviate from right angles by rounding (cosine).
 RIGHT_ANGLE_TOLERANCE = 1e-3
 #: Axes whose determinant is smaller lie almost in one plane.
@@ -67,6 +69,7 @@ def check_grid(image: sitk.Image | sitk.ImageFileReader, name: str, *, right_ang
     """
     dimension = image.GetDimension()
     size, spacing_mm = image.GetSize()[:3], image.GetSpacing()[:3]
+    check_size(size, name)
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
         raise InputError(f"{name} has a voxel size of {_by(spacing_mm)} mm, which is impossible. Export the CT again.")
     if min(spacing_mm) < MIN_SPACING_MM or max(spacing_mm) > MAX_SPACING_MM:
@@ -91,6 +94,19 @@ def check_grid(image: sitk.Image | sitk.ImageFileReader, name: str, *, right_ang
         right_angled and not np.allclose(direction.T @ direction, np.eye(3), atol=RIGHT_ANGLE_TOLERANCE)
     ):
         raise InputError(f"The axes of {name} are not at right angles to each other. Export the CT again.")
+
+
+def check_size(size: Sequence[int], name: str) -> None:
+    """Refuse a number of voxels that no CT has, before memory is taken for them.
+
+    Raises:
+        InputError: more than `MAX_VOXELS`.
+    """
+    if math.prod(map(int, size)) > MAX_VOXELS:
+        raise InputError(
+            f"{name} claims {_by(size)} voxels, more than the {MAX_VOXELS:.0e} that can be read. Crop the scan to the "
+            "abdomen; if it is not that large, its header is damaged: export the CT again."
+        )
 
 
 def _by(values: Iterable[float]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from KidneySegLib.ct.geometry import check_grid
 from KidneySegLib.ct.hounsfield import no_number
+from KidneySegLib.ct.meta_header import check_meta_header
 from KidneySegLib.ct.quiet import quiet_stderr
 from KidneySegLib.errors import InputError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _DIRECTION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 0.01
 _BLOCK_BYTES = 1 << 20
+#: What may follow the voxels of a NIfTI file. Without a limit, a small file could keep the program unpacking for days.
+_MOST_SURPLUS_BYTES = 64 << 20
 #: NIfTI datatype codes of floating point voxels.
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
@@ -41,6 +44,8 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
     """
     import SimpleITK as sitk
 
+    if path.name.lower().endswith((".mha", ".mhd")):
+        check_meta_header(path, name)
     with _plain_name(path) as readable:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(readable))
@@ -116,7 +121,7 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
     expected = start + voxels * int(header["bitpix"]) // 8
     floats = _NIFTI_FLOATS.get(int(header["datatype"]))
     as_it_is = floats is None and not _is_gzip(path)
-    length = path.stat().st_size if as_it_is else _read_through(path, name, start, floats)
+    length = path.stat().st_size if as_it_is else _read_through(path, name, start, floats, expected)
     if length < expected:
         raise InputError(
             f"{name} is incomplete: {length} of {expected} bytes are there. Copy, download or export it again."
@@ -158,10 +163,13 @@ def _is_gzip(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _read_through(path: Path, name: str, start: int, floats: str | None) -> int:
+def _read_through(path: Path, name: str, start: int, floats: str | None, expected: int) -> int:
     """Unpacked length of a NIfTI file, its checksums and floating point voxels verified.
 
     ITK's NIfTI reader does neither: it fills up what is missing, and replaces NaN with 0.
+
+    Raises:
+        InputError: damaged, voxels without a number, or far longer than ``expected``.
     """
     length = 0
     rest = b""
@@ -176,6 +184,10 @@ def _read_through(path: Path, name: str, start: int, floats: str | None) -> int:
             if not np.isfinite(np.frombuffer(voxels[:whole], dtype)).all():
                 raise InputError(no_number(name))
         length += len(block)
+        if length > expected + _MOST_SURPLUS_BYTES:
+            raise InputError(
+                f"{name} holds more than the {expected} bytes that its header tells of. Export the scan again."
+            )
     return length
 
 
@@ -191,12 +203,18 @@ def _unpacked(path: Path, name: str) -> Iterator[bytes]:
         try:
             while block := stream.read(_BLOCK_BYTES):
                 while packed and block:
-                    yield unpacker.decompress(block)
-                    block = unpacker.unused_data.lstrip(b"\0")
-                    if unpacker.eof and block:
-                        unpacker = zlib.decompressobj(wbits=31)  # a file may be several gzip members in a row
+                    # A limited portion: a megabyte of zeros is a kilobyte when it is packed.
+                    yield unpacker.decompress(block, _BLOCK_BYTES)
+                    block = unpacker.unconsumed_tail
+                    if unpacker.eof:
+                        block = unpacker.unused_data.lstrip(b"\0")
+                        if block:
+                            unpacker = zlib.decompressobj(wbits=31)  # a file may be several gzip members in a row
                 if not packed:
                     yield block
+            # All is fed, but portions may still be inside.
+            while packed and not unpacker.eof and (rest := unpacker.decompress(b"", _BLOCK_BYTES)):
+                yield rest
         except zlib.error as error:
             raise InputError(f"{name} is damaged ({error}). Copy, download or export it again.") from error
     if packed and not unpacker.eof:

@@ -228,8 +228,8 @@ def out_of_memory(stage: Stage, folder: Path, limit_bytes: int = 3 << 30) -> Fac
     shutil.copytree(stage.cohort / stage.names[0], cohort / "a_small")
     shutil.copytree(stage.cohort / stage.names[1], cohort / "z_small")
     (cohort / "m_huge").mkdir()
-    huge = np.zeros((700, 700, 900), dtype=np.float32)
-    huge[::350] += 0.5
+    huge = np.zeros((500, 640, 640), dtype=np.float32)
+    huge[::100] += 0.5
     image = sitk.GetImageFromArray(huge)
     image.SetSpacing((0.5, 0.5, 0.5))
     sitk.WriteImage(image, str(cohort / "m_huge" / "ct.nii.gz"), True, 1)
