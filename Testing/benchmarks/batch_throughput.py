@@ -21,8 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from KidneySegLib.cohort import BatchSettings, BatchState, run_batch  # noqa: E402
-from KidneySegLib.inference.threads import thread_count  # noqa: E402
+from KidneySegLib.cohort import BatchSettings, BatchState, run_batch
+from KidneySegLib.inference.threads import thread_count
 
 
 @dataclass

@@ -61,6 +61,8 @@ def kill_batches(stage: Stage, folder: Path, kills: int, rng: random.Random, cou
             since_peace += 1
             struck = True
             setattr(counts, target, getattr(counts, target) + 1)
+            if done % 10 == 0:
+                print(f"{done} of {kills} kills of batches, harms: {counts.harms}", flush=True)
             if target != "engine":
                 break
         _end(process)
