@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,13 +150,14 @@ def open_zip(path: Path) -> Iterator[tuple[Entry, ...]]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise InputError(
             f"{shown(path)} is not a complete zip archive ({error}). Copy or download it again, or unpack it and give "
             "the folder."
         ) from error
     with archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        # Not `is_dir`, which stumbles over a member without a name.
+        members = [info for info in archive.infolist() if info.filename and not info.filename.endswith("/")]
         if any(info.flag_bits & 1 for info in members):
             raise InputError(f"{shown(path)} is protected by a password. Unpack it and give the folder.")
         total = sum(info.file_size for info in members)

@@ -45,6 +45,9 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
     import SimpleITK as sitk
 
     if path.name.lower().endswith((".mha", ".mhd")):
+        with path.open("rb") as stream:
+            if b"=" not in stream.read(256):
+                raise InputError(_why_not_readable(path, name, RuntimeError("it has no header")))
         check_meta_header(path, name)
     with _plain_name(path) as readable:
         reader = sitk.ImageFileReader()

@@ -168,6 +168,14 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
         read_ct(path)
 
 
+def test_a_zip_with_a_member_that_has_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"")
+    with pytest.raises(InputError):
+        read_ct(path)
+
+
 def test_a_path_of_more_than_260_characters(tmp_path: Path) -> None:
     folder = tmp_path
     while len(str(folder)) < 300:
