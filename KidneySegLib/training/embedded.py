@@ -56,9 +56,7 @@ def train_embedded(
     progress = progress or Progress()
     recipe = load_config(config)
     for name in recipe.networks:
-        train_network(
-            name, recipe, output / name, device=device, resume=resume, workers=workers, progress=progress
-        )
+        train_network(name, recipe, output / name, device=device, resume=resume, workers=workers, progress=progress)
     return tuple(
         export_bundle(output / name, output / BUNDLES_FOLDER / part.bundle, config=recipe, replace=True)
         for name, part in recipe.networks.items()

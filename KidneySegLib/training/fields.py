@@ -64,9 +64,7 @@ def smooth_noise(batch: int, channels: int, shape: Size3, node_distance: float, 
         float32 (batch, channels, z, y, x).
     """
     matrices = [spline_matrix(size, node_distance, generator.device) for size in shape]
-    coefficients = normal(
-        1 / _SPLINE_DEVIATION**3, (batch, channels, *(int(m.shape[1]) for m in matrices)), generator
-    )
+    coefficients = normal(1 / _SPLINE_DEVIATION**3, (batch, channels, *(int(m.shape[1]) for m in matrices)), generator)
     fields = torch.matmul(coefficients, matrices[2].T)
     fields = torch.matmul(matrices[1], fields)
     return torch.einsum("zk,bckyx->bczyx", matrices[0], fields)

@@ -168,9 +168,7 @@ def train_network(
     return output / WEIGHTS_FILE
 
 
-def _write_record(
-    trainer: Trainer, config: EmbeddedConfig, output: Path, feed: SampleFeed, workers: int
-) -> None:
+def _write_record(trainer: Trainer, config: EmbeddedConfig, output: Path, feed: SampleFeed, workers: int) -> None:
     device = trainer.device
     scores = trainer.last_validation
     names = [n for n in trainer.config.outputs if n != "background"]

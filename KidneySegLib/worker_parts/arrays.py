@@ -36,8 +36,11 @@ def array_path(workspace: Path, name: object) -> Path:
 
 def _numbers(description: Mapping[str, Any], key: str, count: int) -> tuple[float, ...]:
     values = description.get(key)
-    good = isinstance(values, list) and all(type(value) in (int, float) and abs(value) < 1e300 for value in values)
-    if not good or len(values) != count:
+    if (
+        not isinstance(values, list)
+        or len(values) != count
+        or not all(type(value) in (int, float) and abs(value) < 1e300 for value in values)
+    ):
         raise ProtocolError(f"{key} must be a list of {count} numbers, got {values!r}")
     return tuple(float(value) for value in values)
 

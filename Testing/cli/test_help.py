@@ -13,8 +13,8 @@ from KidneySegLib import __version__
 from Testing.cli.conftest import TOP, Finished
 
 COMMANDS = (
-    "demo", "segment", "measure", "evaluate", "consensus", "phantom", "ultrasound", "train", "models", "export", "dataset",
-    "batch",
+    "demo", "segment", "measure", "evaluate", "consensus", "phantom", "ultrasound", "train", "models", "export",
+    "dataset", "batch",
 )  # fmt: skip
 #: What takes long to import, or is not there for everybody.
 HEAVY = {"numpy", "SimpleITK", "pydicom", "scipy", "openvino", "torch", "rich", "PIL", "highdicom", "safetensors"}
