@@ -16,7 +16,7 @@ from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
 from KidneySegLib.postprocessing.grouping import drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
-from KidneySegLib.postprocessing.plausible import kidney_share, why_no_kidney
+from KidneySegLib.postprocessing.plausible import SEEN_SHARE, kidney_share, why_no_kidney
 from KidneySegLib.postprocessing.sides import FlagOfSide, Sided, find_sides
 from KidneySegLib.postprocessing.tidy import tidy
 from KidneySegLib.progress import Progress
@@ -197,9 +197,9 @@ def _plausible_only(
 
     scan = sitk.GetArrayViewFromImage(image)
     kept = []
-    seen = 0.0
+    seen = 0
     if overview is not None:
-        seen = max((kidney_share(piece.samples_mm, overview) for piece in pieces), default=0.0)
+        seen = sum(kidney_share(piece.samples_mm, overview) >= SEEN_SHARE for piece in pieces)
     for piece in pieces:
         region = tuple(slice(s.start + o, s.stop + o) for s, o in zip(piece.box, start_zyx, strict=True))
         mask = (numbers[piece.box] == piece.number) & _IS_PARENCHYMA[codes[piece.box]]

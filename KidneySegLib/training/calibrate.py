@@ -50,6 +50,8 @@ COVERAGE = 0.95
 FEWEST_KIDNEYS = 10
 #: Weight of the penalty that keeps the fit of few cases from running away.
 _RIDGE = 1.0
+#: Least and greatest weights of a constant and of `FEATURES`.
+_BOUNDS = ([-np.inf, 0.0, 0.0, -np.inf, -np.inf], [np.inf, np.inf, np.inf, 0.0, np.inf])
 _GROUPS = {
     "parenchyma": PARENCHYMA,
     "cortex": (Structure.CORTEX,),
@@ -114,13 +116,20 @@ def fit(cases: Sequence[KnownCase]) -> Calibration:
 
 
 def _ridge(rows: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, ...]:
-    """Weights of standardised columns, the constant unpenalised, given back in the columns' own units."""
+    """Weights of standardised columns, the constant unpenalised, given back in the columns' own units.
+
+    More agreement never means a worse mask, nor a larger lesion a better one: with few cases, columns that go together
+    would otherwise get weights of opposite signs.
+    """
+    from scipy.optimize import lsq_linear
+
     mean, sd = rows.mean(axis=0), rows.std(axis=0)
     sd[sd < 1e-9] = 1.0
     scaled = (rows - mean) / sd
     scaled[:, 0] = 1.0
-    penalty = np.diag([0.0] + [_RIDGE] * len(FEATURES))
-    fitted = np.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ target)
+    penalty = np.diag([0.0] + [_RIDGE**0.5] * len(FEATURES))
+    sought = np.concatenate([target, np.zeros(len(penalty))])
+    fitted = lsq_linear(np.vstack([scaled, penalty]), sought, bounds=_BOUNDS).x
     slopes = fitted[1:] / sd[1:]
     return (float(fitted[0] - slopes @ mean[1:]), *(float(v) for v in slopes))
 
