@@ -83,6 +83,7 @@ def test_equals_a_search_of_all_pairs(a: Mask, b: Mask) -> None:
     np.testing.assert_allclose(found.from_prediction, plain_distances(b, a), atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils:FutureWarning")  # MONAI's own use of an old argument
 def test_equals_monai() -> None:
     torch = pytest.importorskip("torch")
     metrics = pytest.importorskip("monai.metrics")
