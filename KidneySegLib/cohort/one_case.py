@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from KidneySegLib.cohort.record import BATCH_FACTS, CaseRecord, read_result, write_whole
 from KidneySegLib.cohort.settings import BatchSettings, CaseJob
 from KidneySegLib.cohort.stamp import source_stamp
-from KidneySegLib.errors import KidneySegError, ModelError, OutputError
+from KidneySegLib.errors import Cancelled, KidneySegError, ModelError, OutputError
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def run_case(job: CaseJob, shelf: EngineShelf, progress: Progress = Progress()) 
     seen = _Seen()
     try:
         return _run(job, shelf, progress, seen)
+    except Cancelled:
+        # Not this case's fault: its process ends, and another takes it up again.
+        raise
     except KidneySegError as error:
         kind = MEMORY if is_out_of_memory(error) else NO_ROOM if _no_room(error, job) else ""
         there = _after_a_race(job) if isinstance(error, OutputError) else None
