@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks and signa
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("stage")
-    for parent in (folder, *folder.parents[:2]):  # so that another user may look in
+    for parent in (folder, *folder.parents[:3]):  # so that another user may look in, under pytest-xdist too
         parent.chmod(parent.stat().st_mode | 0o055)
     return build_stage(folder / "stage")
 
