@@ -58,7 +58,7 @@ def is_nnunet(source: Path) -> bool:
         return not any(n.name == "model.json" and len(n.parts) <= 2 for n in names) and any(
             n.name == "plans.json" for n in names
         )
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
         return False
 
 
