@@ -15,6 +15,12 @@ def _unet3d(**arguments: Any) -> nn.Module:
     return UNet3D(**arguments)
 
 
+def _multires_unet3d(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.multires_unet3d import MultiResUNet3D
+
+    return MultiResUNet3D(**arguments)
+
+
 def _plain_conv_unet(**arguments: Any) -> nn.Module:
     from KidneySegLib.networks.plain_conv_unet import PlainConvUNet
 
@@ -45,13 +51,28 @@ def _triple_concat(**arguments: Any) -> nn.Module:
     return TripleConcat(**arguments)
 
 
+def _unetplusplus(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.unetplusplus import UNetPlusPlus
+
+    return UNetPlusPlus(**arguments)
+
+
+def _vnet2d3d(**arguments: Any) -> nn.Module:
+    from KidneySegLib.networks.vnet2d3d import VNet2D3D
+
+    return VNet2D3D(**arguments)
+
+
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "UNet3D": _unet3d,
+    "MultiResUNet3D": _multires_unet3d,
     "PlainConvUNet": _plain_conv_unet,
     "ResidualEncoderUNet": _residual_encoder_unet,
     "DeepLabV3Plus": _deeplabv3plus,
     "LinkNet": _linknet,
     "TripleConcat": _triple_concat,
+    "UNetPlusPlus": _unetplusplus,
+    "VNet2D3D": _vnet2d3d,
 }
 
 #: Names that `build_network` knows.
