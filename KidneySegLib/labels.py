@@ -179,6 +179,11 @@ STRUCTURE_OF_TRAINING_LABEL = {
 }
 
 
+#: What a network's label map holds, beside training labels, where it cannot tell cyst from mass. Post-processing makes
+#: it one of the two; a result never holds it.
+ABNORMALITY_LABEL = 5
+
+
 class OverviewLabel(int, Enum):
     """Values of the localiser's coarse map of the whole scan: kidneys and the landmarks that tell sides and phase."""
 

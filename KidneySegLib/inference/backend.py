@@ -42,7 +42,8 @@ class Backend(Protocol):
         mirror_axes: Sequence[int],
         on_tile: OnTile,
     ) -> Float32:
-        """Logits (channels, z, y, x) of a normalised volume (z, y, x) of ``plan.shape``; folds are averaged.
+        """Logits (channels, z, y, x) of a normalised volume (z, y, x) of ``plan.shape`` and its margin; folds are
+        averaged.
 
         Raises:
             OutOfDeviceMemoryError: if the device's memory does not suffice.

@@ -35,6 +35,7 @@ from KidneySegLib.inference.regions import (
 )
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.labels import ABNORMALITY_LABEL
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import find_bundle, find_localiser
 from KidneySegLib.progress import Progress
@@ -213,6 +214,7 @@ def raw_names(bundle: Bundle) -> dict[int, str]:
     if bundle.nnunet is not None:
         return raw_table(bundle)
     names = {"medulla" if bundle.divides_parenchyma else "parenchyma": 1, "cortex": 2, "cyst": 3, "mass": 4}
+    names["abnormality"] = ABNORMALITY_LABEL
     found = {*bundle.outputs, "medulla" if bundle.divides_parenchyma else "parenchyma"}
     return {0: "background", **{id: name for name, id in names.items() if name in found}}
 
@@ -298,15 +300,17 @@ class _Case(StageClock):
         n = self._spec.normalisation
         region, tile = surround(core, self.grid, self._spec)
         with self.timed("preprocess"):
+            seen = region.grown(self._spec.margin, self.grid.shape)
             volume = sample(
                 self._image,
                 self.grid,
-                region,
+                seen,
                 low_hu=n.low_hu,
                 high_hu=n.high_hu,
                 on_block=lambda fraction: self._report("preprocess", fraction),
             )
             normalise(volume, n)
+            volume = self._with_margin(volume, seen, region)
         with self.timed("network"):
             passes: list[Float32] = []
             if self.keeps_evidence:
@@ -314,6 +318,20 @@ class _Case(StageClock):
             else:
                 values = self._network.probabilities(volume, tile, self._on_network)
         return values, passes, region
+
+    def _with_margin(self, volume: Float32, seen: Box, region: Box) -> Float32:
+        """The normalised volume of a region and its margin, with air where the margin reaches beyond the scan."""
+        spec = self._spec
+        missing = [
+            (m - (inner - low), m - (high - stop))
+            for m, inner, low, stop, high in zip(
+                spec.margin, region.start, seen.start, region.stop, seen.stop, strict=True
+            )
+        ]
+        if not any(low or high for low, high in missing):
+            return volume
+        padded: Float32 = np.pad(volume, missing, constant_values=spec.padding)
+        return padded
 
     def _on_network(self, fraction: float, message: str) -> None:
         self._report("network", fraction, message)

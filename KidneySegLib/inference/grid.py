@@ -91,6 +91,13 @@ class Box:
             max(a, c) < min(b, d) for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
         )
 
+    def grown(self, margin: Size, limit: Size) -> Box:
+        """The box with a margin on each side, as far as the grid reaches."""
+        return Box(
+            size3(max(0, a - m) for a, m in zip(self.start, margin, strict=True)),
+            size3(min(n, b + m) for b, m, n in zip(self.stop, margin, limit, strict=True)),
+        )
+
     def union(self, other: Box) -> Box:
         """The smallest box that holds both."""
         return Box(

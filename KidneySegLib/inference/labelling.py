@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.inference.tiling import Float32
-from KidneySegLib.labels import OverviewLabel, TrainingLabel
+from KidneySegLib.labels import ABNORMALITY_LABEL, OverviewLabel, TrainingLabel
 from KidneySegLib.models.bundle import BundleSpec
 
 #: Training label of each structure that a network may name. Parenchyma that is not cortex is medulla.
-_TRAINING_LABELS: Mapping[str, TrainingLabel] = {
+_TRAINING_LABELS: Mapping[str, int] = {
     "background": TrainingLabel.BACKGROUND,
     "parenchyma": TrainingLabel.MEDULLA,
     "medulla": TrainingLabel.MEDULLA,
     "cortex": TrainingLabel.CORTEX,
     "cyst": TrainingLabel.CYST,
     "mass": TrainingLabel.MASS,
+    "abnormality": ABNORMALITY_LABEL,
 }
 
 Decide = Callable[[NDArray[Any]], NDArray[np.uint8]]
@@ -47,8 +48,8 @@ def activate(logits: Float32, activation: str) -> Float32:
 def training_labels(spec: BundleSpec) -> Decide:
     """How a fine bundle's probabilities (channels, ...) become training labels (`labels.TrainingLabel`).
 
-    Sigmoid: parenchyma where its probability is above the threshold; cortex only inside it; a cyst or mass where its
-    own probability is above the threshold and above those of parenchyma and of what came before it.
+    Sigmoid: parenchyma where its probability is above the threshold; cortex only inside it; a cyst, mass or abnormality
+    where its own probability is above the threshold and above those of parenchyma and of what came before it.
     Softmax: the most probable structure.
     """
     if spec.activation == "softmax":
@@ -70,7 +71,7 @@ def _nested_labels(values: NDArray[Any], spec: BundleSpec) -> NDArray[np.uint8]:
     labels: NDArray[np.uint8] = inside.astype(np.uint8)  # TrainingLabel.MEDULLA is 1.
     if "cortex" in channel:
         labels[inside & (channel["cortex"] > spec.threshold)] = TrainingLabel.CORTEX
-    for name in ("cyst", "mass"):
+    for name in ("cyst", "mass", "abnormality"):
         if name in channel:
             wins = (channel[name] > spec.threshold) & (channel[name] > best)
             labels[wins] = _TRAINING_LABELS[name]

@@ -70,9 +70,12 @@ class ReadyNetwork:
         """Probabilities (channels, z, y, x) of a normalised volume (z, y, x), mirrored passes averaged.
 
         Args:
-            volume: any size; smaller than the tile it is filled up with air.
+            volume: any size, with the bundle's margin on each side; smaller than the tile it is filled up with air.
             tile: (z, y, x) of one tile.
             on_progress: see `OnNetwork`.
+
+        Returns:
+            Of the volume without its margin.
         """
         return activate(self._logits(volume, tile, self._mirror_axes, on_progress), self.bundle.activation)
 
@@ -102,8 +105,11 @@ class ReadyNetwork:
         return activate(total, self.bundle.activation), single
 
     def _logits(self, volume: Float32, tile: Size, mirror_axes: tuple[int, ...], on_progress: OnNetwork) -> Float32:
-        padded, original = pad_to_tile(volume, tile, self.bundle.padding)
-        plan = plan_tiles(size3(volume.shape), tile, self.bundle.tile_step)
+        margin = self.bundle.margin
+        seen = size3(t + 2 * m for t, m in zip(tile, margin, strict=True))
+        padded, original = pad_to_tile(volume, seen, self.bundle.padding)
+        inner = size3(n - 2 * m for n, m in zip(volume.shape, margin, strict=True))
+        plan = plan_tiles(inner, tile, self.bundle.tile_step, margin)
         said = len(self._ladder.notes)
 
         def on_tile(done: int, count: int) -> None:
@@ -114,5 +120,5 @@ class ReadyNetwork:
 
         on_progress(0.0, "")
         logits = self._ladder.logits(padded, plan, mirror_axes, on_tile)
-        z, y, x = original
+        z, y, x = (slice(s.start, s.start + n) for s, n in zip(original, inner, strict=True))
         return logits[:, z, y, x]

@@ -42,11 +42,14 @@ class TilePlan:
         shape: (z, y, x) of the volume, at least the tile in each axis.
         tile: (z, y, x) of one tile.
         starts: for each axis, the first voxels of the tiles.
+        margin: (z, y, x) how much more of the volume the network sees on each side of a tile; the volume that is given
+            to it is larger than ``shape`` by as much on each side.
     """
 
     shape: Size
     tile: Size
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    margin: Size = (0, 0, 0)
 
     @property
     def count(self) -> int:
@@ -57,6 +60,11 @@ class TilePlan:
         for corner in itertools.product(*self.starts):
             a, b, c = (slice(s, s + n) for s, n in zip(corner, self.tile, strict=True))
             yield a, b, c
+
+    def seen(self, window: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
+        """What the network sees of the given volume for a tile: the tile with its margin."""
+        a, b, c = (slice(w.start, w.stop + 2 * m) for w, m in zip(window, self.margin, strict=True))
+        return a, b, c
 
     def weights(self) -> tuple[Float32, Float32, Float32]:
         """A tile's weight along each axis; the weight of a voxel is the product of the three."""
@@ -118,11 +126,11 @@ def fit_tile(shape: Size, patch: Size, multiple: Size, step: float = 0.5, *, fle
     return size3(edge for edge, _ in best)
 
 
-def plan_tiles(shape: Size, tile: Size, step: float = 0.5) -> TilePlan:
-    """Tiles that cover a volume (after `pad_to_tile`)."""
+def plan_tiles(shape: Size, tile: Size, step: float = 0.5, margin: Size = (0, 0, 0)) -> TilePlan:
+    """Tiles that cover a volume of a shape, its margin not counted (after `pad_to_tile`)."""
     padded = size3(max(n, t) for n, t in zip(shape, tile, strict=True))
     a, b, c = (tile_starts(n, t, step) for n, t in zip(padded, tile, strict=True))
-    return TilePlan(padded, tile, (a, b, c))
+    return TilePlan(padded, tile, (a, b, c), margin)
 
 
 def pad_to_tile(volume: Float32, tile: Size, value: float) -> tuple[Float32, tuple[slice, slice, slice]]:
@@ -172,7 +180,7 @@ def accumulate(
     """Logits of a volume from those of its tiles, accumulated on the host.
 
     Args:
-        volume: (z, y, x) of ``plan.shape``, normalised.
+        volume: (z, y, x) of ``plan.shape`` and ``plan.margin`` on each side, normalised.
         plan: where the tiles stand.
         channels: of the logits.
         predict: the network.
@@ -192,7 +200,7 @@ def accumulate(
     done = 0
     for begin in range(0, len(windows), batch_size):
         group = windows[begin : begin + batch_size]
-        tiles = np.stack([volume[w] for w in group])[:, None]
+        tiles = np.stack([volume[plan.seen(w)] for w in group])[:, None]
         logits = predict_mirrored(tiles, predict, mirror_axes) if mirror_axes else predict(tiles)
         if single:
             out = np.array(logits[0], dtype=np.float32)

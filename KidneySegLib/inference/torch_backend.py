@@ -148,7 +148,7 @@ class TorchBackend:
         flips = [tuple(2 + axis for axis in axes) for axes in mirror_combinations(mirror_axes)]
         for begin in range(0, len(windows), batch_size):
             group = windows[begin : begin + batch_size]
-            tiles = torch.stack([given[w] for w in group])[:, None]
+            tiles = torch.stack([given[plan.seen(w)] for w in group])[:, None]
             logits = self._forward(tiles)
             for axes in flips[1:]:
                 logits += self._forward(tiles.flip(axes)).flip(axes)

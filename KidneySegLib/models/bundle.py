@@ -37,7 +37,8 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 ACTIVATIONS = ("sigmoid", "softmax")
 #: Structures that a fine network may find, and ``background`` (softmax only).
-FINE_OUTPUTS = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass")
+#: ``abnormality`` is cyst or mass; which one, post-processing decides by HU.
+FINE_OUTPUTS = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass", "abnormality")
 #: Structures that a localiser may find: names of `labels.OverviewLabel` in lower case.
 OVERVIEW_OUTPUTS = ("background", "kidney", "spine", "aorta", "liver", "spleen")
 
@@ -120,6 +121,7 @@ class BundleSpec:
         size_multiple: a tile's edges are multiples of this (the product of the network's strides).
         flexible_tiles: tiles may take another shape than ``patch_size`` to fit the region (within the same number
             of voxels). False where the exact tile matters, as for reproducing another program.
+        margin: voxels on each side of a tile that the network sees beside it and gives no answer for.
         tile_step: distance of neighbouring tiles as a fraction of the tile, 0.5 as in nnU-Net.
         normalisation: see `Normalisation`.
         outputs: one name for each output channel, of `FINE_OUTPUTS` or `OVERVIEW_OUTPUTS`.
@@ -151,6 +153,7 @@ class BundleSpec:
     activation: str
     size_multiple: Size = (16, 16, 16)
     flexible_tiles: bool = True
+    margin: Size = (0, 0, 0)
     tile_step: float = 0.5
     threshold: float = 0.5
     localiser: str | None = None
@@ -237,6 +240,7 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
             "patch_size": list(spec.patch_size),
             "size_multiple": list(spec.size_multiple),
             "flexible_tiles": spec.flexible_tiles,
+            **({"margin": list(spec.margin)} if any(spec.margin) else {}),
             "tile_step": spec.tile_step,
             "normalisation": {
                 "low_hu": n.low_hu,

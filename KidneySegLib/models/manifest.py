@@ -127,6 +127,7 @@ def _read_network(form: Form) -> dict[str, Any]:
         "patch_size": _size(given.numbers("patch_size", 3, 1, MAX_PATCH_EDGE, whole=True)),
         "size_multiple": _size(given.numbers("size_multiple", 3, 1, 512, whole=True)),
         "flexible_tiles": given.boolean("flexible_tiles"),
+        "margin": _size(given.numbers("margin", 3, 0, 256, whole=True)) if given.has("margin") else (0, 0, 0),
         "tile_step": given.number("tile_step", 0.1, 1.0),
         "normalisation": Normalisation(
             low_hu=normalisation.number("low_hu", -1e5, 1e5),
@@ -190,10 +191,14 @@ def check_spec(spec: BundleSpec, where: str) -> None:
     complete = "parenchyma" in spec.outputs or {"medulla", "cortex"} <= set(spec.outputs) or spec.finds_cortex_only
     if not spec.is_localiser and not complete:
         refuse(f"output.names must hold 'parenchyma', or 'medulla' and 'cortex', got {list(spec.outputs)}.")
+    if any(spec.margin) and (spec.is_localiser or spec.nnunet is not None):
+        refuse("a localiser or a model of nnU-Net has no margin.")
+    if "abnormality" in spec.outputs and {"cyst", "mass"} & set(spec.outputs):
+        refuse("output.names must not hold abnormality beside cyst or mass.")
     if spec.nnunet is not None:
         check_record(spec.nnunet, where)
-        if spec.is_localiser or spec.localiser is not None or spec.flexible_tiles:
-            refuse("a model of nnU-Net has no localiser, is none, and its tiles are not flexible.")
+        if spec.is_localiser or spec.flexible_tiles:
+            refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
     if spec.partner is not None:
         if spec.partner.partner is not None or "cortex" not in spec.partner.outputs:
             refuse("partner must find the cortex, and have no partner itself.")

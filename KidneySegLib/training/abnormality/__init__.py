@@ -1,0 +1,1 @@
+"""``kidneyseg train abnormality``: kidney parenchyma and abnormality after Humpire Mamani et al. (2023)."""
