@@ -28,6 +28,9 @@ _SPACING_TOLERANCE = 0.01
 _BLOCK_BYTES = 1 << 20
 #: What may follow the voxels of a NIfTI file. Without a limit, a small file could keep the program unpacking for days.
 _MOST_SURPLUS_BYTES = 64 << 20
+_NIFTI_2_BYTES = 540
+#: No millimetre of a sform is as much as this; squares of what is below it are numbers still.
+_MOST_SFORM = 1e9
 #: NIfTI datatype codes of floating point voxels.
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
@@ -49,6 +52,8 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
             if b"=" not in stream.read(256):
                 raise InputError(_why_not_readable(path, name, RuntimeError("it has no header")))
         check_meta_header(path, name)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _check_stored_sform(_head(path, name), name)
     with _plain_name(path) as readable:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(readable))
@@ -111,7 +116,7 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
             f"{name} does not say how it lies in the patient (its sform and qform codes are 0), so right and left "
             "cannot be told. Convert the scan from DICOM again."
         )
-    pixdim_mm = _stored_pixdim(next(_unpacked(path, name)))
+    pixdim_mm = _stored_pixdim(_head(path, name))
     if not all(np.isfinite(mm) and mm > 0 for mm in pixdim_mm):
         raise InputError(
             f"{name} has a voxel size of {' x '.join(f'{mm:g}' for mm in pixdim_mm)} mm, which cannot be right. "
@@ -134,6 +139,32 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
 def _byte_order(head: bytes) -> str:
     """``<`` or ``>``, from the first field of a NIfTI-1 (348) or NIfTI-2 (540) header, its size."""
     return "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
+
+
+def _head(path: Path, name: str) -> bytes:
+    """The first bytes of a NIfTI file, unpacked: its whole header if it is that long."""
+    head = b""
+    for block in _unpacked(path, name):
+        head += block
+        if len(head) >= _NIFTI_2_BYTES:
+            break
+    return head[:_NIFTI_2_BYTES]
+
+
+def _check_stored_sform(head: bytes, name: str) -> None:
+    """Refuse an sform with infinities before ITK sees it: its reader looks for their singular values for ever."""
+    order = _byte_order(head)
+    size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+    if size not in (348, _NIFTI_2_BYTES):
+        return  # no NIfTI; ITK says so
+    version_2 = size == _NIFTI_2_BYTES
+    code = np.frombuffer(head[348:352], f"{order}i4") if version_2 else np.frombuffer(head[254:256], f"{order}i2")
+    rows = np.frombuffer(head[400:496], f"{order}f8") if version_2 else np.frombuffer(head[280:328], f"{order}f4")
+    if rows.size == 12 and code[0] > 0 and not (np.abs(rows) < _MOST_SFORM).all():
+        raise InputError(
+            f"The orientation in the header of {name} holds {rows[~(np.abs(rows) < _MOST_SFORM)][0]:g}, so its axes "
+            "cannot be at right angles. Convert the scan from DICOM again, or give the DICOM series."
+        )
 
 
 def _stored_pixdim(head: bytes) -> list[float]:

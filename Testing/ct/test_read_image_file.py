@@ -183,6 +183,10 @@ def _codes(sform: int, qform: int) -> Callable[[bytes], bytes]:
     return _patch(QFORM_CODE, "<hh", qform, sform)
 
 
+def _in_two(data: bytes) -> bytes:
+    return gzip.compress(data[:100]) + gzip.compress(data[100:])
+
+
 NAN = float("nan")
 DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "nifti text": (".nii", lambda _: b"not an image at all\n" * 40, "is a text file, not an image"),
@@ -209,6 +213,13 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "nifti nan spacing": (".nii", _patch(PIXDIM + 4, "<f", NAN), "voxel size of nan x 1.1 x 3 mm"),
     "nifti spacing and sform disagree": (".nii", _patch(PIXDIM + 12, "<f", 5.0), "contradicts itself"),
     "nifti nan sform": (".nii", lambda data: _codes(1, 0)(_patch(SROW, "<4f", *[NAN] * 4)(data)), "right angles"),
+    "nifti infinite sform": (".nii", _patch(SROW + 16, "<2f", -1.0, -np.inf), "right angles"),
+    "nifti infinite sform, in two packed parts": (
+        ".nii.gz",
+        lambda data: _in_two(_patch(SROW + 8, "<f", np.inf)(gzip.decompress(data))),
+        "right angles",
+    ),
+    "nifti huge sform": (".nii", _patch(SROW + 8, "<f", 1e30), "right angles"),
     "nifti singular sform": (
         ".nii",
         lambda data: _codes(1, 0)(_patch(SROW + 32, "<3f", 0.0, 0.0, 0.0)(data)),

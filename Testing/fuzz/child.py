@@ -29,6 +29,10 @@ SECONDS = 20.0
 
 def main(folder: Path, seed: int, first: int, count: int, journal: Path) -> None:
     faulthandler.enable()
+    # A mutation that takes too long tells where it was before the system ends the process.
+    # Readers turn the standard error stream away meanwhile, so it has a stream of its own.
+    words = os.fdopen(os.dup(2), "w")
+    faulthandler.register(signal.SIGPROF, file=words, chain=True)
     os.environ["KIDNEYSEG_HOME"] = str(folder / "home")
     from KidneySegLib.errors import KidneySegError
     from KidneySegLib.worker_parts.protocol import ProtocolError
