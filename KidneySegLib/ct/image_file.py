@@ -155,8 +155,8 @@ def _check_stored_sform(head: bytes, name: str) -> None:
     """Refuse an sform with infinities before ITK sees it: its reader looks for their singular values for ever."""
     order = _byte_order(head)
     size = int.from_bytes(head[:4], "little" if order == "<" else "big")
-    if size not in (348, _NIFTI_2_BYTES):
-        return  # no NIfTI; ITK says so
+    if size not in (348, _NIFTI_2_BYTES) or len(head) < size:
+        return  # no whole header of NIfTI; ITK says so
     version_2 = size == _NIFTI_2_BYTES
     code = np.frombuffer(head[348:352], f"{order}i4") if version_2 else np.frombuffer(head[254:256], f"{order}i2")
     rows = np.frombuffer(head[400:496], f"{order}f8") if version_2 else np.frombuffer(head[280:328], f"{order}f4")

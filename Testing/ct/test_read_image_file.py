@@ -206,6 +206,7 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         lambda data: data[:2000] + bytes([data[2000] ^ 255]) + data[2001:],
         "is damaged",
     ),
+    "nifti end of header missing": (".nii", lambda data: data[:293], "damaged, incomplete or not an image"),
     "nifti header only": (".nii", lambda data: data[:300], "damaged, incomplete or not an image"),
     "nifti no orientation": (".nii", _codes(0, 0), "does not say how it lies in the patient"),
     "nifti zero spacing": (".nii", _patch(PIXDIM + 12, "<f", 0.0), "voxel size of 0.8 x 1.1 x 0 mm"),
