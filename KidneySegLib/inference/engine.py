@@ -186,11 +186,16 @@ class Engine:
         )
 
     def _run_nnunet(self, image: sitk.Image, progress: Progress) -> EngineResult:
-        """As nnU-Net does it: the whole scan, no localiser."""
+        """As nnU-Net does it: the whole scan; round the kidneys where the bundle names a localiser."""
         clock = StageClock()
-        progress.report("localise", 1.0)
+        overview: Overview | None = None
+        with clock.timed("localise"):
+            frame = frame_of(image)
+            if self._coarse is not None and frame.aligned:
+                overview = localise(self._coarse, image, frame, progress)
+            progress.report("localise", 1.0)
         networks = (self._fine,) if self._partner is None else (self._fine, self._partner)
-        labels, raw, index = find_labels(networks, image, clock.timed, progress)
+        labels, raw, index = find_labels(networks, image, clock.timed, progress, overview)
         for stage in ("preprocess", "network", "resample"):
             progress.report(stage, 1.0)
         backend = self._fine.backend
@@ -200,7 +205,7 @@ class Engine:
             divided=self.bundle.divides_parenchyma,
             raw=raw,
             raw_names=raw_names(self.bundle),
-            overview=None,
+            overview=overview.image() if overview is not None else None,
             device=backend.device,
             precision=backend.precision,
             backend=backend.name,

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, size3
+from KidneySegLib.inference.localiser import Overview
 from KidneySegLib.inference.network import ReadyNetwork
 from KidneySegLib.inference.nnunet_labels import Ids, ids_on_scan, training_table
+from KidneySegLib.inference.nnunet_near import ids_near_kidneys
 from KidneySegLib.inference.nnunet_scan import prepare
 from KidneySegLib.labels import TrainingLabel
 from KidneySegLib.models.bundle import BundleSpec
@@ -28,7 +30,11 @@ Timed = Callable[[str], AbstractContextManager[None]]
 
 
 def find_labels(
-    networks: tuple[ReadyNetwork, ...], image: sitk.Image, timed: Timed, progress: Progress
+    networks: tuple[ReadyNetwork, ...],
+    image: sitk.Image,
+    timed: Timed,
+    progress: Progress,
+    overview: Overview | None = None,
 ) -> tuple[sitk.Image, sitk.Image, tuple[int, int, int]]:
     """Training labels and the network's own labels of a scan.
 
@@ -37,6 +43,8 @@ def find_labels(
         image: the scan, in HU.
         timed: measures the stages preprocess, network and resample.
         progress: told about them; may cancel.
+        overview: where the kidneys are: only their surroundings are looked at, with the model's own patch; None: the
+            whole scan, as nnU-Net does it.
 
     Returns:
         training labels and the own labels (ids of `raw_table`), uint8, on the same part of the scan's grid: what is not
@@ -48,7 +56,10 @@ def find_labels(
         def report(stage: str, fraction: float, message: str = "", done: int = number) -> None:
             progress.report(stage, (done + fraction) / len(networks), message)
 
-        found.append(_ids(network, image, timed, report))
+        if overview is None:
+            found.append(_ids(network, image, timed, report))
+        else:
+            found.append(ids_near_kidneys(network, image, overview, timed, report))
     with timed("resample"):
         size = size3(reversed(image.GetSize()))
         places = [part[1] for part in found if part is not None]

@@ -10,7 +10,7 @@ Source: nnunetv2 2.8.1, ``inference/export_prediction.py`` and ``utilities/label
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, size3
 from KidneySegLib.inference.nnunet_scan import PreparedScan
-from KidneySegLib.inference.resampling import OnBlock, on_threads, resample_planes, row_blocks
+from KidneySegLib.inference.resampling import AxisWeights, OnBlock, on_threads, resample_planes, row_blocks
 from KidneySegLib.inference.spline import axis_matrices, separate_axis
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.labels import TrainingLabel
@@ -70,7 +70,8 @@ def ids_on_scan(logits: Float32, scan: PreparedScan, spec: BundleSpec, on_block:
     """The label map on the scan's voxels, as far as it is not background.
 
     Args:
-        logits: (channels, ...) in the network's axes, of ``scan.volume``'s shape.
+        logits: (channels, ...) in the network's axes, of ``scan.volume``'s shape. Of a region, only voxels of the scan
+            that need nothing from outside it get a label.
         scan: as it was prepared.
         spec: of the bundle.
         on_block: told the fraction done; may raise to cancel.
@@ -82,7 +83,11 @@ def ids_on_scan(logits: Float32, scan: PreparedScan, spec: BundleSpec, on_block:
     decide = their_ids(spec)
     source = size3(logits.shape[1:])
     separate = separate_axis(spec.nnunet.logits, spec.spacing_mm, scan.spacing_mm)
-    matrices = axis_matrices(source, scan.crop.shape, spec.nnunet.logits, separate)
+    matrices: Sequence[AxisWeights] = axis_matrices(scan.size or source, scan.crop.shape, spec.nnunet.logits, separate)
+    inside: list[NDArray[np.bool_]] = [np.ones(m.matrix.shape[0], dtype=bool) for m in matrices]
+    if scan.region is not None:
+        inside = [_within(m, part) for m, part in zip(matrices, scan.region.slices, strict=True)]
+        matrices = [AxisWeights(m.matrix[:, p], 0) for m, p in zip(matrices, scan.region.slices, strict=True)]
     found = _found(logits, decide)
     if found is None:
         on_block(1.0)
@@ -90,7 +95,8 @@ def ids_on_scan(logits: Float32, scan: PreparedScan, spec: BundleSpec, on_block:
     if max(spec.nnunet.logits.order, spec.nnunet.logits.order_z) > 1:
         found = Box((0, 0, 0), source)  # A cubic spline can overshoot.
     rows = [
-        np.flatnonzero(m.matrix[:, a:b].any(axis=1)) for m, a, b in zip(matrices, found.start, found.stop, strict=True)
+        np.flatnonzero(m.matrix[:, a:b].any(axis=1) & whole)
+        for m, a, b, whole in zip(matrices, found.start, found.stop, inside, strict=True)
     ]
     if any(r.size == 0 for r in rows):
         on_block(1.0)
@@ -104,6 +110,14 @@ def ids_on_scan(logits: Float32, scan: PreparedScan, spec: BundleSpec, on_block:
         size3(a + o for a, o in zip(target.stop, crop.start, strict=True)),
     )
     return np.ascontiguousarray(inner), scan.turn.undo_box(place, scan.shape)
+
+
+def _within(weights: AxisWeights, part: slice) -> NDArray[np.bool_]:
+    """Target voxels that need no source voxel outside a part."""
+    outside: NDArray[np.bool_] = np.ones(weights.matrix.shape[1], dtype=bool)
+    outside[part] = False
+    needed: NDArray[np.bool_] = ~weights.matrix[:, outside].any(axis=1)
+    return needed
 
 
 def _found(logits: Float32, decide: Callable[[Float32], Ids]) -> Box | None:

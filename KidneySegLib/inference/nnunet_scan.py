@@ -9,6 +9,8 @@ Source: nnunetv2 2.8.1, ``preprocessing/preprocessors/default_preprocessor.py``.
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, float3, size3
-from KidneySegLib.inference.resampling import OnBlock, on_threads, reduce_axes, resample_planes
+from KidneySegLib.inference.resampling import AxisWeights, OnBlock, on_threads, reduce_axes, resample_planes
 from KidneySegLib.inference.spline import axis_matrices, new_shape, separate_axis
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.models.bundle import BundleSpec, Size, SpacingMm
@@ -59,17 +61,56 @@ class Turn:
             start[axis], stop[axis] = (low, high) if sign > 0 else (shape[i] - high, shape[i] - low)
         return Box(size3(start), size3(stop))
 
+    def apply_box(self, box: Box, shape: Size) -> Box:
+        """The box in the network's array, of a shape, of a box in the scan's array: `undo_box` the other way."""
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for i, (axis, sign) in enumerate(zip(self.axes, self.signs, strict=True)):
+            low, high = box.start[axis], box.stop[axis]
+            start[i], stop[i] = (low, high) if sign > 0 else (shape[i] - high, shape[i] - low)
+        return Box(size3(start), size3(stop))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a scan lies before a bundle's network.
+
+    Attributes:
+        turn: see `Turn`.
+        shape: voxels of the scan, in the network's axes.
+        crop: what of it is not 0 all round.
+        spacing_mm: the scan's, in the network's axes.
+        size: voxels of the whole scan after resampling.
+    """
+
+    turn: Turn
+    shape: Size
+    crop: Box
+    spacing_mm: SpacingMm
+    size: Size
+
+    def box_of(self, scan_box: Box) -> Box:
+        """The network's voxels that touch a box of the scan's array; at least one each way."""
+        turned = self.turn.apply_box(scan_box, self.shape)
+        start, stop = [], []
+        for low, high, first, last, count in zip(
+            turned.start, turned.stop, self.crop.start, self.crop.stop, self.size, strict=True
+        ):
+            ratio = count / (last - first)
+            begin = min(max(math.floor((low - first) * ratio), 0), count - 1)
+            start.append(begin)
+            stop.append(min(max(math.ceil((high - first) * ratio), begin + 1), count))
+        return Box(size3(start), size3(stop))
+
 
 @dataclass(frozen=True)
 class PreparedScan:
     """Network input, and what is needed to go back.
 
     Attributes:
-        volume: normalised and resampled, in the network's axes.
-        turn: see `Turn`.
-        shape: voxels of the scan, in the network's axes.
-        crop: what of it is not 0 all round.
-        spacing_mm: the scan's, in the network's axes.
+        volume: normalised and resampled, in the network's axes; of the whole scan, or of ``region``.
+        turn, shape, crop, spacing_mm: see `Layout`.
+        region: the part of the resampled scan that ``volume`` is; None: all of it.
+        size: voxels of the whole resampled scan; None: those of ``volume``.
     """
 
     volume: Float32
@@ -77,25 +118,46 @@ class PreparedScan:
     shape: Size
     crop: Box
     spacing_mm: SpacingMm
+    region: Box | None = None
+    size: Size | None = None
 
 
-def prepare(image: sitk.Image, spec: BundleSpec, on_block: OnBlock) -> PreparedScan:
+def lay(image: sitk.Image, spec: BundleSpec) -> Layout:
+    """How a scan lies before a bundle's network."""
+    import SimpleITK as sitk
+
+    turn = turn_of(image, spec)
+    array = turn.apply(sitk.GetArrayViewFromImage(image))
+    spacing = float3([image.GetSpacing()[2 - axis] for axis in turn.axes])
+    crop = nonzero_box(array)
+    return Layout(turn, size3(array.shape), crop, spacing, new_shape(crop.shape, spacing, spec.spacing_mm))
+
+
+def prepare(
+    image: sitk.Image,
+    spec: BundleSpec,
+    on_block: OnBlock,
+    *,
+    layout: Layout | None = None,
+    region: Box | None = None,
+) -> PreparedScan:
     """Network input of a scan.
 
     Args:
         image: HU, any number type and orientation.
         spec: of a bundle made from nnU-Net's.
         on_block: told the fraction done; may raise to cancel.
+        layout: from `lay`, where it is known.
+        region: of the resampled scan, in the network's axes: only this part is made, with the same values as in the
+            whole.
     """
     import SimpleITK as sitk
 
     assert spec.nnunet is not None
-    turn = turn_of(image, spec)
-    array = turn.apply(sitk.GetArrayViewFromImage(image))
-    spacing = float3([image.GetSpacing()[2 - axis] for axis in turn.axes])
-    crop = nonzero_box(array)
-    volume = _resampled(array[crop.slices], spacing, spec, on_block)
-    return PreparedScan(volume, turn, size3(array.shape), crop, spacing)
+    layout = layout or lay(image, spec)
+    array = layout.turn.apply(sitk.GetArrayViewFromImage(image))
+    volume = _resampled(array[layout.crop.slices], layout, spec, region, on_block)
+    return PreparedScan(volume, layout.turn, layout.shape, layout.crop, layout.spacing_mm, region, layout.size)
 
 
 def turn_of(image: sitk.Image, spec: BundleSpec) -> Turn:
@@ -130,7 +192,7 @@ def nonzero_box(array: NDArray[Any]) -> Box:
     return Box(size3(start), size3(stop))
 
 
-def _resampled(array: NDArray[Any], spacing: SpacingMm, spec: BundleSpec, on_block: OnBlock) -> Float32:
+def _resampled(array: NDArray[Any], layout: Layout, spec: BundleSpec, region: Box | None, on_block: OnBlock) -> Float32:
     assert spec.nnunet is not None
     n = spec.normalisation
     if spec.nnunet.normalisation == "z_score" and spec.nnunet.inside_mask:
@@ -141,12 +203,17 @@ def _resampled(array: NDArray[Any], spacing: SpacingMm, spec: BundleSpec, on_blo
         if spec.nnunet.normalisation == "ct":
             low, high = min(max(low, n.low_hu), n.high_hu), max(min(high, n.high_hu), n.low_hu)
         shift, scale = _affine(array, spec, low, high)
-    target = new_shape(array.shape, spacing, spec.spacing_mm)
-    if target == array.shape:
-        volume = np.clip(array, low, high).astype(np.float32)
+    wanted = region or Box((0, 0, 0), layout.size)
+    if layout.size == array.shape:
+        volume = np.clip(array[wanted.slices], low, high).astype(np.float32)
     else:
-        separate = separate_axis(spec.nnunet.data, spacing, spec.spacing_mm)
-        matrices = axis_matrices(size3(array.shape), target, spec.nnunet.data, separate)
+        separate = separate_axis(spec.nnunet.data, layout.spacing_mm, spec.spacing_mm)
+        matrices = [
+            _rows(weights, part)
+            for weights, part in zip(
+                axis_matrices(size3(array.shape), layout.size, spec.nnunet.data, separate), wanted.slices, strict=True
+            )
+        ]
         if separate is None:
             volume = reduce_axes(array, matrices, low, high, on_block)
             # scikit-image keeps to the range of the image that it resizes.
@@ -156,6 +223,14 @@ def _resampled(array: NDArray[Any], spacing: SpacingMm, spec: BundleSpec, on_blo
     volume -= np.float32(shift)
     volume /= np.float32(scale)
     return np.ascontiguousarray(volume)
+
+
+def _rows(weights: AxisWeights, part: slice) -> AxisWeights:
+    """Those of some target voxels, and of the source voxels that they need."""
+    matrix = weights.matrix[part]
+    used = np.flatnonzero(matrix.any(axis=0))
+    first, last = int(used[0]), int(used[-1]) + 1
+    return AxisWeights(matrix[:, first:last], weights.start + first)
 
 
 def _affine(array: NDArray[Any], spec: BundleSpec, low: float, high: float) -> tuple[float, float]:
@@ -186,25 +261,30 @@ def _normalised_inside(array: NDArray[Any]) -> Float32:
 
 
 def _plane_by_plane(
-    array: NDArray[Any], matrices: Any, axis: int, low: float, high: float, on_block: OnBlock
+    array: NDArray[Any], matrices: Sequence[AxisWeights], axis: int, low: float, high: float, on_block: OnBlock
 ) -> Float32:
     """In-plane resampling of each plane, kept to that plane's range; then the coarse axis."""
-    planes = np.moveaxis(array, axis, 0)
+    planes: Any = np.moveaxis(array, axis, 0)
     across = matrices[axis]
+    planes = planes[across.start : across.stop]
     w1, w2 = (matrices[a] for a in range(3) if a != axis)
     in_plane = w1.sparse(), w2.sparse()
     middle: Float32 = np.empty((planes.shape[0], w1.matrix.shape[0], w2.matrix.shape[0]), dtype=np.float32)
 
     def resample(rows: slice) -> slice:
         for index in range(rows.start, rows.stop):
-            plane = np.clip(planes[index], low, high).astype(np.float32)
-            changed = resample_planes(plane[None], *in_plane)[0]
-            np.clip(changed, plane.min(), plane.max(), out=middle[index])
+            plane = planes[index]
+            least, most = (float(np.float32(min(max(v, low), high))) for v in (plane.min(), plane.max()))
+            part = plane[w1.start : w1.stop, w2.start : w2.stop].astype(np.float32)
+            np.clip(part, low, high, out=part)
+            changed = resample_planes(part[None], *in_plane)[0]
+            np.clip(changed, least, most, out=middle[index])
         return rows
 
     for rows in on_threads(resample, [slice(i, i + 1) for i in range(planes.shape[0])]):
         on_block(rows.stop / planes.shape[0])
-    if across.matrix.shape[0] == across.matrix.shape[1]:
+    count = across.matrix.shape[0]
+    if count == across.matrix.shape[1] and np.array_equal(across.matrix, np.eye(count, dtype=np.float32)):
         out = middle
     else:
         out = (across.sparse() @ middle.reshape(middle.shape[0], -1)).reshape(-1, *middle.shape[1:])

@@ -5,6 +5,7 @@ The bundle runs on OpenVINO like every other, and `inference` then does what nnU
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ def import_nnunet(
     checkpoint: str | None = None,
     licence: str | None = None,
     folder: Path | None = None,
+    localiser: str | None = None,
     progress: Progress = Progress(),
 ) -> Bundle:
     """Make a bundle of a trained nnU-Net v2 model among the user's models, whole or not at all. Needs torch.
@@ -71,6 +73,8 @@ def import_nnunet(
         checkpoint: ``final``, ``best`` or ``latest``; default the final one, or else the best one.
         licence: under which licence it is, where its makers' files do not tell.
         folder: where to write the bundle; default among the user's models.
+        localiser: name of the bundle that finds the kidneys first, so that only their surroundings are looked at;
+            None: the whole scan, as nnU-Net does it.
         progress: told about each fold; may cancel.
 
     Raises:
@@ -86,7 +90,7 @@ def import_nnunet(
         with ExitStack() as stack:
             found = stack.enter_context(open_model(source, tuple(folds) if folds else None, checkpoint, progress))
             model = read_model(found, source, label_map or {}, licence, progress)
-            spec = _named(model.spec, name)
+            spec = dataclasses.replace(_named(model.spec, name), localiser=localiser)
             if folder is None:
                 check_name_is_free(spec.name, replace)
             bundle = write_bundle(

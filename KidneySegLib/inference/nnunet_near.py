@@ -1,0 +1,117 @@
+"""A bundle made from nnU-Net's, on the kidneys' surroundings only: a tile or two instead of a hundred.
+
+nnU-Net lays its tiles over the whole scan. Where a localiser knows the kidneys, one tile of the model's own patch is
+laid round each, or several where a kidney is larger than that; the scan is prepared there as in the whole. Voxels are
+seen by fewer and otherwise placed tiles than in nnU-Net, so masks agree closely but not to the voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from KidneySegLib.inference.grid import Box, Grid, frame_of, grid_of
+from KidneySegLib.inference.localiser import Overview
+from KidneySegLib.inference.network import ReadyNetwork
+from KidneySegLib.inference.nnunet_labels import Ids, ids_on_scan, their_ids
+from KidneySegLib.inference.nnunet_scan import Layout, lay, prepare
+from KidneySegLib.inference.regions import (
+    MOST_GROWTHS,
+    grown,
+    kept_part,
+    kidney_boxes,
+    merge_overlapping,
+    surround,
+)
+from KidneySegLib.inference.resampling import scan_box
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+def ids_near_kidneys(
+    network: ReadyNetwork,
+    image: sitk.Image,
+    overview: Overview,
+    timed: Callable[[str], AbstractContextManager[None]],
+    report: Callable[..., None],
+) -> tuple[Ids, Box] | None:
+    """The model's own labels round the kidneys of a scan.
+
+    Args:
+        network: of a bundle made from nnU-Net's.
+        image: the scan, in HU, its axes near the patient's.
+        overview: where the kidneys are.
+        timed: measures the stages preprocess, network and resample.
+        report: told stage, fraction and message; may raise to cancel.
+
+    Returns:
+        ids in the scan's own axes and the box of the scan's array that they fill; None where nothing was found.
+    """
+    with timed("preprocess"):
+        layout = lay(image, network.bundle)
+        cores = _cores(image, overview, layout)
+    parts = []
+    for number, core in enumerate(cores):
+
+        def on_part(stage: str, fraction: float, message: str = "", done: int = number) -> None:
+            report(stage, (done + fraction) / len(cores), message)
+
+        part = _look(network, image, layout, core, timed, on_part)
+        if part is not None:
+            parts.append(part)
+    if not parts:
+        return None
+    whole = parts[0][1]
+    for _, box in parts[1:]:
+        whole = whole.union(box)
+    ids = np.zeros(whole.shape, dtype=np.uint8)
+    for values, box in parts:
+        target = ids[box.within(whole)]
+        target[values != 0] = values[values != 0]
+    return ids, whole
+
+
+def _cores(image: sitk.Image, overview: Overview, layout: Layout) -> tuple[Box, ...]:
+    """A box of the network's voxels round each kidney of the overview."""
+    frame = frame_of(image)
+    fine = grid_of(frame, overview.grid.spacing_mm)
+    seen = kidney_boxes(overview.kidney, overview.grid, fine)
+    return merge_overlapping([layout.box_of(scan_box(fine, box)) for box in seen])
+
+
+def _look(
+    network: ReadyNetwork,
+    image: sitk.Image,
+    layout: Layout,
+    core: Box,
+    timed: Callable[[str], AbstractContextManager[None]],
+    report: Callable[..., None],
+) -> tuple[Ids, Box] | None:
+    """One core, and more of its surroundings where a kidney goes on there."""
+    spec = network.bundle
+    decide = their_ids(spec)
+    grid = Grid(frame_of(image), spec.spacing_mm, layout.size, (0.0, 0.0, 0.0))
+    for attempt in range(MOST_GROWTHS + 1):
+        region, tile = surround(core, grid, spec)
+        with timed("preprocess"):
+            scan = prepare(image, spec, lambda fraction: report("preprocess", fraction), layout=layout, region=region)
+        with timed("network"):
+            logits = network.logits(scan.volume, tile, lambda fraction, message: report("network", fraction, message))
+        with timed("resample"):
+            part = kept_part(decide(logits) != 0, region, core)
+            if part is None:
+                return None
+            larger = grown(part, region, grid) if attempt < MOST_GROWTHS else None
+            core = core.union(part)
+            if larger is None:
+                break
+            core = core.union(larger)
+    with timed("resample"):
+        z, y, x = core.within(region)
+        kept = np.ascontiguousarray(logits[:, z, y, x])
+        return ids_on_scan(kept, replace(scan, region=core), spec, lambda fraction: report("resample", fraction))

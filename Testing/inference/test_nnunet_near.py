@@ -1,0 +1,109 @@
+"""nnU-Net's bundles round the kidneys only: the same input and the same labels as on the whole scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import analytic_bundles as a
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from KidneySegLib.inference import Engine
+from KidneySegLib.inference.grid import Box
+from KidneySegLib.inference.nnunet_labels import ids_on_scan
+from KidneySegLib.inference.nnunet_scan import lay, prepare
+from KidneySegLib.models import Bundle, write_bundle
+from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
+
+RECORD = NnUnetRecord(
+    orientation="stored",
+    transpose=(0, 1, 2),
+    normalisation="ct",
+    inside_mask=False,
+    data=Resampling(3),
+    logits=Resampling(1),
+    labels={0: "background", 1: "parenchyma", 2: "cortex"},
+    structures={1: "medulla", 2: "cortex"},
+    channels=(1, 2),
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    a.write_localiser(tmp_path / "coarse")
+    spec = a.spec("theirs", nnunet=RECORD, flexible_tiles=False, localiser="coarse", spacing_mm=(2.0, 1.5, 1.5))
+    lines = [a.threshold_line(a.PARENCHYMA_HU), a.threshold_line(a.CORTEX_HU)]
+    return write_bundle(tmp_path / "theirs", spec, a.pointwise_state(lines))
+
+
+def scan() -> sitk.Image:
+    """A body with two kidneys of medulla in cortex, 1.7 mm voxels, an edge of zeros, columns running to the right."""
+    array = np.full((70, 90, 120), 30, np.int16)
+    image = a.image_of(array, (1.7, 1.7, 1.7), np.diag([-1.0, 1.0, 1.0]))
+    for side in (-50.0, 60.0):
+        centre = (10.0 + side, -20.0, 32.0)
+        image = a.paint(image, centre, (22.0, 20.0, 38.0), 240)
+        image = a.paint(image, centre, (14.0, 12.0, 28.0), 150)
+    values = sitk.GetArrayFromImage(image)
+    values[:, :5] = values[:, :, -7:] = 0
+    cut = sitk.GetImageFromArray(values)
+    cut.CopyInformation(image)
+    return cut
+
+
+def on_scan(result: object, image: sitk.Image) -> np.ndarray:
+    whole = np.zeros(image.GetSize()[::-1], np.uint8)
+    part = sitk.GetArrayFromImage(result.raw)
+    whole[tuple(slice(i, i + n) for i, n in zip(result.index[::-1], part.shape, strict=True))] = part
+    return whole
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 1.5, 1.5), (6.0, 1.5, 1.5), (1.7, 1.7, 1.7)])
+@pytest.mark.parametrize("scheme", ["ct", "z_score"])
+def test_a_part_is_prepared_as_in_the_whole(spacing: tuple[float, float, float], scheme: str) -> None:
+    spec = a.spec(nnunet=replace(RECORD, normalisation=scheme), spacing_mm=spacing)
+    noisy = sitk.AdditiveGaussianNoise(scan(), 20.0, 0.0, 3)
+    image = sitk.Cast(noisy, sitk.sitkInt16)
+    whole = prepare(image, spec, lambda _f: None)
+    n = whole.volume.shape
+    region = Box((3, 10, 5), (n[0] - 2, n[1] - 11, n[2] // 2))
+    part = prepare(image, spec, lambda _f: None, layout=lay(image, spec), region=region)
+    np.testing.assert_allclose(part.volume, whole.volume[region.slices], atol=1e-4)
+
+
+def test_labels_of_a_part_are_those_of_the_whole() -> None:
+    spec = a.spec(nnunet=RECORD, spacing_mm=(2.0, 1.5, 1.5))
+    image = scan()
+    whole = prepare(image, spec, lambda _f: None)
+    logits = np.stack([whole.volume, whole.volume - 1]) * 10
+    ids, box = ids_on_scan(logits, whole, spec, lambda _f: None)
+    n = whole.volume.shape
+    region = Box((0, 0, 0), (n[0], n[1], n[2] // 2))
+    cut = ids_on_scan(logits[(slice(None), *region.slices)], replace(whole, region=region), spec, lambda _f: None)
+    assert cut is not None
+    expected = np.zeros(image.GetSize()[::-1], np.uint8)
+    expected[box.slices] = ids
+    np.testing.assert_array_equal(cut[0], expected[cut[1].slices])
+    assert (cut[0] == 1).sum() > 1000
+    assert (cut[0] == 2).sum() > 1000
+
+
+def test_kidneys_found_first_give_the_labels_of_the_whole_scan(bundle: Bundle) -> None:
+    image = scan()
+    near = Engine(bundle, device="cpu", precision="float32").run(image)
+    whole = Engine(bundle, device="cpu", precision="float32", use_localiser=False).run(image)
+    assert near.overview is not None
+    assert whole.overview is None
+    np.testing.assert_array_equal(on_scan(near, image), on_scan(whole, image))
+    found = on_scan(near, image)
+    assert (found == 2).sum() > 5000
+    assert near.seconds["localise"] > 0
+
+
+def test_without_a_kidney_there_is_nothing(bundle: Bundle) -> None:
+    image = sitk.Image([40, 40, 30], sitk.sitkInt16) + 20
+    image.SetSpacing((2.0, 2.0, 2.0))
+    result = Engine(bundle, device="cpu", precision="float32").run(image)
+    assert not sitk.GetArrayFromImage(result.labels).any()
