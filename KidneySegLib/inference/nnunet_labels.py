@@ -116,7 +116,7 @@ def _within(weights: AxisWeights, part: slice) -> NDArray[np.bool_]:
     """Target voxels that need no source voxel outside a part."""
     outside: NDArray[np.bool_] = np.ones(weights.matrix.shape[1], dtype=bool)
     outside[part] = False
-    needed: NDArray[np.bool_] = ~weights.matrix[:, outside].any(axis=1)
+    needed: NDArray[np.bool_] = np.logical_not(weights.matrix[:, outside].any(axis=1))
     return needed
 
 

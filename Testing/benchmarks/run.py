@@ -1,0 +1,193 @@
+"""The speed of this engine beside nnU-Net's own predictor: same weights, same scan, same run, in turn.
+
+    make benchmark                    the main comparison: benchmark.json and tables
+    make benchmark FULL=1             also other scans and networks, cost by slices, the training step
+    python Testing/benchmarks/run.py --quick        tiny sizes, to see that everything runs: not for comparison
+    python Testing/benchmarks/run.py --device cuda  on a graphics card, both sides
+    python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
+
+Weights and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from Testing.benchmarks import extras, material, plans, record  # noqa: E402
+from Testing.benchmarks.agreement import compare, measure_agreement, truth_dice  # noqa: E402
+from Testing.benchmarks.limits import convolution_flops, measure_limits, processor  # noqa: E402
+from Testing.benchmarks.outside import time_outside  # noqa: E402
+from Testing.benchmarks.sides import quiet_nnunet, run_side  # noqa: E402
+from Testing.benchmarks.tiles import time_tiles  # noqa: E402
+
+PAIRS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", default=os.environ.get("FULL", "") not in ("", "0"))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmark.json")
+    parser.add_argument("--prepare", action="store_true", help="only make weights and scans")
+    given = parser.parse_args()
+    Benchmark(given).run()
+
+
+class Benchmark:
+    """One run; what is measured so far is written after each part, so that a stopped run leaves it."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        from KidneySegLib.inference.threads import thread_count
+
+        quiet_nnunet()
+        self.given, self.device, self.threads = given, given.device, thread_count()
+        self.begin = time.perf_counter()
+        self.record: dict[str, Any] = {
+            "versions": {name: version(name) for name in ("nnunetv2", "torch", "openvino", "numpy", "kidneyseg")},
+            "ratios": {},
+            "spread": {},
+            "scans": {},
+            "agreement": {},
+            "machine": {},
+        }
+
+    def say(self, text: str) -> None:
+        print(f"[{(time.perf_counter() - self.begin) / 60:5.1f} min] {text}", flush=True)
+
+    def save(self) -> None:
+        self.record["minutes"] = (time.perf_counter() - self.begin) / 60
+        part = self.given.output.with_suffix(".part")
+        part.write_text(json.dumps(self.record, indent=1) + "\n")
+        part.replace(self.given.output)
+
+    def run(self) -> None:
+        planned = plans.QUICK if self.given.quick else plans.THICK
+        scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
+        self.say("machine")
+        self.record["machine"] = {
+            **processor(),
+            "threads": self.threads,
+            "limits": measure_limits(self.threads, self.device),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            main = self.compare(planned, scan_plan, Path(folder), agreement=True)
+            if self.given.prepare:
+                return
+            self.record["ratios"] = {name: r["ratio"] for name, r in main["ratios"].items()}
+            self.record["spread"] = main["ratios"]
+            self.save()
+            self.say("embedded model: whole job, cold start, second case")
+            self.embedded(scan_plan, Path(folder))
+            if self.given.full:
+                self.extra(Path(folder), planned)
+        self.record["finished"] = True
+        self.save()
+        record.print_record(self.record)
+        print(f"\n{self.given.output}")
+
+    def compare(
+        self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, agreement: bool
+    ) -> dict[str, Any]:
+        """One network on one scan, both sides."""
+        self.say(f"weights and scan, {extras.cache_note(material.cache_folder())}")
+        model, scan = material.make_model(planned), material.make_scan(scan_plan)
+        found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
+        if self.given.prepare:
+            return found
+        self.record["scans"][scan_plan.name] = found
+        self.say("network: one tile, both sides in turn")
+        found.update(time_tiles(model, scan, PAIRS, self.device, self.threads))
+        self.shares(model, found)
+        self.save()
+        precisions = [name.removeprefix("ours_") for name in found["tiles"] if name.startswith("ours_")]
+        logits = folder / f"{scan_plan.name}.npy"
+        theirs, ours = folder / f"{scan_plan.name}_nnunet.nii", folder / f"{scan_plan.name}_ours"
+        count = tile_count(planned, scan_plan)
+        tile = record.summary(found["tiles"]["nnunet_float32"])["median"]
+        found["tiles_of_whole_scan"] = count
+        self.say(f"whole job: ours, then nnU-Net's {count} tiles, some {count * tile / 60:.0f} min")
+        whole = {
+            "ours": run_side(
+                "ours", model=str(model.bundle), scan=str(scan.image), out=str(ours), device=self.device, again=True
+            ),
+            "nnunet": run_side(
+                "nnunet",
+                model=str(model.folder),
+                scan=str(scan.image),
+                out=str(theirs),
+                device=self.device,
+                logits=str(logits),
+            ),
+        }
+        found["whole"] = {"nnunet": whole["nnunet"], "ours": whole["ours"]}
+        found["learnt"] = truth_dice(theirs, scan.truth)
+        self.say("outside the network: same logits, both sides in turn")
+        found["outside"] = time_outside(model, scan, logits, folder, 3 if self.given.full or self.given.quick else 2)
+        logits.unlink()
+        found["ratios"] = record.ratios_of(found)
+        self.save()
+        if agreement:
+            self.say("agreement of the masks")
+            self.record["agreement"] = {
+                **measure_agreement(model, scan, folder, precisions),
+                "outside_network": found["outside"]["dice"],
+                f"localised_{found['whole']['ours']['precision']}": compare(theirs, ours / "raw_labels.nii.gz"),
+                "nnunet_to_truth": found["learnt"],
+                "weights": model.made,
+            }
+        self.save()
+        return found
+
+    def shares(self, model: material.Model, found: dict[str, Any]) -> None:
+        """The fraction of the machine's matrix rate that each side's network reaches."""
+        plan = json.loads((model.folder / "plans.json").read_text())
+        flops = convolution_flops(material.nnunet_network(plan, deep_supervision=False), model.planned.patch)
+        found["tile_tflop"] = flops / 1e12
+        limits = self.record["machine"]["limits"]
+        found["share_of_limit"] = {
+            name: flops / 1e12 / record.summary(values)["median"] / limits[f"matrix_{name.partition('_')[2]}_tflops"]
+            for name, values in found["tiles"].items()
+        }
+
+    def embedded(self, scan_plan: plans.ScanPlan, folder: Path) -> None:
+        scan = material.make_scan(scan_plan)
+        whole = run_side(
+            "ours", model=None, scan=str(scan.image), out=str(folder / "embedded"), device=self.device, again=True
+        )
+        self.record["scans"]["embedded model"] = {"scan": scan_plan.title, "whole": {"ours": whole}}
+        self.record["cold_start"] = extras.cold_start(3)
+        self.save()
+
+    def extra(self, folder: Path, planned: plans.Planned) -> None:
+        if not self.given.quick:
+            self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, folder, agreement=False)
+        self.say("cost by slices")
+        self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
+        self.save()
+        self.say("training step")
+        seconds = extras.training_step(material.make_model(planned), 3)
+        self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
+
+
+def tile_count(planned: plans.Planned, scan: plans.ScanPlan) -> int:
+    """Tiles that nnU-Net lays over a scan, half a tile apart."""
+    from KidneySegLib.inference.spline import new_shape
+    from KidneySegLib.inference.tiling import plan_tiles
+
+    return plan_tiles(new_shape(scan.shape, scan.spacing_mm, planned.spacing_mm), planned.patch).count
+
+
+if __name__ == "__main__":
+    main()

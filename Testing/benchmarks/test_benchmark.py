@@ -1,0 +1,124 @@
+"""The benchmark's arithmetic and the form of its record. Nothing here measures time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Testing.benchmarks import plans, record
+from Testing.benchmarks.run import tile_count
+
+
+def test_a_ratio_is_theirs_over_ours_with_the_spread_of_pairs() -> None:
+    found = record.ratio([10.0, 12.0, 8.0], [2.0, 3.0, 1.0])
+    assert found == {"ratio": 5.0, "least": 4.0, "greatest": 8.0, "pairs": 3}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [([], [1.0]), ([1.0], []), ([1.0], [0.0])])
+def test_no_ratio_without_measurements(theirs: list[float], ours: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        record.ratio(theirs, ours)
+
+
+def test_a_summary_has_median_and_spread() -> None:
+    assert record.summary([3.0, 1.0, 10.0]) == {"median": 3.0, "least": 1.0, "greatest": 10.0, "values": [3, 1, 10]}
+    with pytest.raises(ValueError, match="at least one"):
+        record.summary([])
+
+
+def measured() -> dict:
+    side = {"cpu_seconds": 1.0, "seconds": {"read": 0.5, "network": 2.0}}
+    return {
+        "scan": "512 x 512 x 100",
+        "tiles": {"nnunet_float32": [6.0, 6.0], "ours_float32": [3.0, 3.0], "ours_bfloat16": [1.5, 1.2]},
+        "outside": {"nnunet": [20.0], "ours": [2.0]},
+        "whole": {
+            "nnunet": {**side, "wall_seconds": 600.0, "peak_bytes": 3000},
+            "ours": {**side, "wall_seconds": 6.0, "peak_bytes": 1000, "warm_seconds": 3.0},
+        },
+    }
+
+
+def test_all_ratios_are_there_and_right() -> None:
+    ratios = record.ratios_of(measured())
+    assert set(ratios) == set(record.RATIOS) == set(record.TARGETS_AMX)
+    assert {name: r["ratio"] for name, r in ratios.items()} == pytest.approx(
+        {
+            "network_bfloat16": 6 / 1.35,
+            "network_float32": 2.0,
+            "outside_network": 10.0,
+            "whole_job": 100.0,
+            "peak_memory": 3.0,
+        }
+    )
+
+
+def test_a_processor_without_bfloat16_has_no_such_ratio() -> None:
+    scan = measured()
+    del scan["tiles"]["ours_bfloat16"]
+    assert "network_bfloat16" not in record.ratios_of(scan)
+
+
+def test_dice() -> None:
+    a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 0], bool)
+    assert record.dice(a, b) == pytest.approx(2 / 3)
+    assert record.dice(a & False, b & False) is None
+
+
+def test_the_plan_is_the_one_for_the_first_seeds_data() -> None:
+    assert plans.THICK.patch == (32, 224, 224)
+    assert plans.MAIN_SCAN.shape == (100, 512, 512)
+    assert tile_count(plans.THICK, plans.MAIN_SCAN) == 6 * 4 * 4
+
+
+def test_the_network_has_the_parameters_that_nnunet_plans() -> None:
+    torch = pytest.importorskip("torch")
+    from KidneySegLib.models.nnunet_plans import read_plan
+    from KidneySegLib.networks import build_network
+
+    for planned, millions in ((plans.THICK, 30.75), (plans.ISOTROPIC, 31.20)):
+        read = read_plan(plans.plans_json(planned, {**dict.fromkeys(FOREGROUND, 1.0)}), plans.CONFIGURATION, "plans")
+        with torch.device("meta"):
+            network = build_network(read.network, {**read.arguments, read.outputs_argument: 2})
+        assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+FOREGROUND = ("mean", "std", "percentile_99_5", "percentile_00_5")
+
+
+def test_the_work_of_a_network_is_counted() -> None:
+    torch = pytest.importorskip("torch")
+    from Testing.benchmarks.limits import convolution_flops
+
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 2, 3, padding=1), torch.nn.Conv3d(2, 4, 2, stride=2), torch.nn.ConvTranspose3d(4, 1, 2, 2)
+    )
+    voxels = 4 * 6 * 8
+    expected = 2 * (voxels * 27 * 2 + voxels / 8 * 8 * 2 * 4 + voxels / 8 * 8 * 4)
+    assert convolution_flops(network, (4, 6, 8)) == expected
+
+
+def test_the_record_is_printed_and_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    from Testing.benchmarks.picture import draw
+
+    ratios = record.ratios_of(measured())
+    whole = {
+        "ratios": {name: r["ratio"] for name, r in ratios.items()},
+        "spread": ratios,
+        "scans": {"abdomen": measured()},
+        "agreement": {"float32": {"parenchyma": 0.9999, "cortex": None}, "weights": "trained for a moment"},
+        "machine": {"processor": "a processor", "threads": 2, "amx_bf16": False, "limits": {"copy_gb_per_s": 9.5}},
+        "versions": {"nnunetv2": "2.8.1"},
+    }
+    record.print_record(whole)
+    printed = capsys.readouterr().out
+    assert "network_bfloat16" in printed
+    assert "0.99990" in printed
+    draw(whole, tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.width > 1000
