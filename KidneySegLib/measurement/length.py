@@ -25,18 +25,43 @@ def max_length_mm(mask: NDArray[Any], grid: VoxelGrid) -> float | None:
     Returns:
         None for an empty mask.
     """
+    points = corner_points(mask, grid)
+    if len(points) == 0:
+        return None
+    first, second = farthest(points)
+    return float(np.linalg.norm(second - first))
+
+
+def corner_points(mask: NDArray[Any], grid: VoxelGrid) -> Points:
+    """World positions (n, 3) in mm that hold the corners of a mask's convex hull; voxels count as `max_length_mm` says.
+
+    Args:
+        mask: (z, y, x), non-zero inside.
+        grid: the mask's grid.
+
+    Returns:
+        (0, 3) for an empty mask.
+    """
     index = row_ends(mask)
     if len(index) == 0:
-        return None
+        return np.zeros((0, 3))
     half_steps = 0.5 * np.concatenate([grid.linear.T, -grid.linear.T])
     centres = _hull(index[:, ::-1] @ grid.linear.T)
     # The hull of faces needs no more voxels than the hull of centres.
-    points = _hull((centres[:, None, :] + half_steps).reshape(-1, 3))
-    largest = 0.0
+    return _hull((centres[:, None, :] + half_steps).reshape(-1, 3))
+
+
+def farthest(points: Points) -> tuple[Points, Points]:
+    """The two of some points (n, 3) that lie farthest apart."""
+    largest, pair = -1.0, (0, 0)
     for start in range(0, len(points), _CHUNK):
         difference = points[start : start + _CHUNK, None, :] - points[None, :, :]
-        largest = max(largest, float(np.einsum("abi,abi->ab", difference, difference).max()))
-    return float(np.sqrt(largest))
+        squares = np.einsum("abi,abi->ab", difference, difference)
+        best = int(squares.argmax())
+        if squares.flat[best] > largest:
+            largest = float(squares.flat[best])
+            pair = start + best // len(points), best % len(points)
+    return points[pair[0]], points[pair[1]]
 
 
 def _hull(points: Points) -> Points:

@@ -14,6 +14,7 @@ from KidneySegLib.flags import join_flags
 from KidneySegLib.labels import LABELS, PARENCHYMA, Side, Structure, label_id
 from KidneySegLib.measurement.attenuation import hu_sum
 from KidneySegLib.measurement.clinical import ClinicalMeasures, Patient, clinical_measures
+from KidneySegLib.measurement.ellipsoid import diameters_mm, ellipsoid_ml
 from KidneySegLib.measurement.length import max_length_mm
 from KidneySegLib.measurement.table import MeasurementTable, Row
 from KidneySegLib.measurement.thickness import cortex_distances_mm, weighted_median
@@ -39,6 +40,7 @@ class _Kidney:
     medulla_hu: tuple[float, int]
     length_mm: float | None
     thickness: tuple[Points, Points]
+    ellipsoid_ml: float | None = None
 
 
 def measure(
@@ -58,8 +60,10 @@ def measure(
     Volumes are voxel counts times the volume of a voxel. Length is the maximal Feret diameter of parenchyma
     (`length`), not given for fused kidneys. Cortical thickness is the area-weighted median over the outer surface
     (`thickness`). HU are means over eroded masks (`attenuation`). A kidney with undivided parenchyma has no cortex
-    and medulla cells. ``split_percent`` is a kidney's share of all parenchyma. Each row carries its kidney's flags and
-    those of the case; ``both`` carries all.
+    and medulla cells. Where cysts can be told, ``total_kidney_ml`` is parenchyma and cysts together (masses stand
+    apart), also by the patient's height, and ``ellipsoid_ml`` the estimate from three diameters (`ellipsoid`): for ADPKD.
+    For both kidneys it is their sum. ``split_percent`` is a kidney's share of all parenchyma. Each row carries its
+    kidney's flags and those of the case; ``both`` carries all.
 
     Args:
         labels: ids 1-15 on the scan's grid or a part of it.
@@ -145,12 +149,14 @@ def _measure_side(
     divided = counts[Structure.UNDIVIDED] == 0
     nothing = np.zeros(0)
     parenchyma = cortex | medulla | masks[Structure.UNDIVIDED]
+    diameters = diameters_mm(parenchyma | masks[Structure.CYST], part) if with_length else None
     return _Kidney(
         volumes_ml={structure: n * grid.voxel_mm3 / 1000 for structure, n in counts.items()},
         cortex_hu=hu_sum(hu, cortex, spacing) if divided else (0.0, 0),
         medulla_hu=hu_sum(hu, medulla, spacing) if divided else (0.0, 0),
         length_mm=max_length_mm(parenchyma, part) if with_length else None,
         thickness=cortex_distances_mm(cortex, medulla, part) if divided else (nothing, nothing),
+        ellipsoid_ml=ellipsoid_ml(*diameters) if diameters is not None else None,
     )
 
 
@@ -205,6 +211,8 @@ def _row(side: str, kidneys: list[_Kidney], flags: list[str], clinical: Clinical
         for name, volume in volumes.items()
         if size is not None and volume is not None
     }
+    if Structure.CYST in found:
+        indexed |= _with_cysts(kidneys, parenchyma + ml[Structure.CYST], clinical)
     return replace(
         row,
         parenchyma_ml=parenchyma,
@@ -218,6 +226,16 @@ def _row(side: str, kidneys: list[_Kidney], flags: list[str], clinical: Clinical
         medulla_hu_mean=_mean([kidney.medulla_hu for kidney in kidneys]) if divided else None,
         **indexed,
     )
+
+
+def _with_cysts(kidneys: list[_Kidney], total_ml: float, clinical: ClinicalMeasures) -> dict[str, float | None]:
+    """What polycystic kidneys are judged by; no ellipsoid where one of the kidneys has no length (fused)."""
+    estimates = [kidney.ellipsoid_ml for kidney in kidneys if kidney.ellipsoid_ml is not None]
+    return {
+        "total_kidney_ml": total_ml,
+        "total_kidney_ml_per_m": total_ml / clinical.height_m if clinical.height_m is not None else None,
+        "ellipsoid_ml": sum(estimates) if len(estimates) == len(kidneys) else None,
+    }
 
 
 def _parenchyma_ml(kidney: _Kidney) -> float:

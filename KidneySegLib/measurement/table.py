@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.flags import join_flags
@@ -55,6 +56,9 @@ class Row:
     cortex_plus_minus_ml: float | None = field(default=None, metadata={"decimals": 3})
     medulla_plus_minus_ml: float | None = field(default=None, metadata={"decimals": 3})
     traffic_light: str = ""
+    total_kidney_ml: float | None = field(default=None, metadata={"decimals": 3})
+    total_kidney_ml_per_m: float | None = field(default=None, metadata={"decimals": 3})
+    ellipsoid_ml: float | None = field(default=None, metadata={"decimals": 3})
 
 
 #: Names of the columns of ``volumes.csv``, in order. New ones go to the end.
@@ -90,18 +94,23 @@ class MeasurementTable:
 
 def cells(row: Row) -> dict[str, str]:
     """A row as text, as it is written: rounded, dot decimals, empty where not measured."""
+    return cells_of(row)
+
+
+def cells_of(row: Any) -> dict[str, str]:
+    """Any row that is a dataclass as text: its fields are the columns, ``decimals`` in their metadata the rounding."""
     written = {}
-    for name in COLUMNS:
-        value = getattr(row, name)
-        if name == "flags":
-            written[name] = join_flags(value)
+    for item in fields(row):
+        value, decimals = getattr(row, item.name), item.metadata.get("decimals")
+        if item.name == "flags":
+            written[item.name] = join_flags(value)
         elif value is None:
-            written[name] = ""
-        elif name in _DECIMALS:
+            written[item.name] = ""
+        elif decimals is not None:
             # "+ 0.0" turns -0.0 into 0.0.
-            written[name] = f"{round(value, _DECIMALS[name]) + 0.0:.{_DECIMALS[name]}f}"
+            written[item.name] = f"{round(value, decimals) + 0.0:.{decimals}f}"
         else:
-            written[name] = text_cell(value)
+            written[item.name] = text_cell(str(value))
     return written
 
 
@@ -118,11 +127,16 @@ def _is_formula(text: str) -> bool:
 
 
 def csv_text(table: MeasurementTable) -> str:
-    """The text of ``volumes.csv``: comma separated, one header line, lines end with a line feed."""
+    """The text of ``volumes.csv``."""
+    return csv_text_of(COLUMNS, (cells(row) for row in table))
+
+
+def csv_text_of(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """A CSV of rows of cells: comma separated, one header line, lines end with a line feed."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(cells(row) for row in table)
+    writer.writerows(rows)
     return text.getvalue()
 
 
