@@ -92,21 +92,21 @@ ISOTROPIC = Planned(
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(
     "quick",
-    "small U-Net, patch 16 x 64 x 64, 5 x 1.4 x 1.4 mm: for development, not for comparison",
+    "small U-Net, patch 16 x 128 x 128, 5 x 1.4 x 1.4 mm: for development, not for comparison",
     (5.0, 1.4, 1.4),
-    (16, 64, 64),
+    (16, 128, 128),
     (8, 16, 32),
     (_FLAT, _CUBE, _CUBE),
     (_SAME, _PLANE, _HALF),
-    (16, 64, 64),
-    60,
+    (16, 48, 48),
+    20,
 )
 PLANS = {plan.name: plan for plan in (THICK, ISOTROPIC, QUICK)}
 
 #: Pixels that are not the network's, so that the way there and back resamples.
 MAIN_SCAN = ScanPlan("abdomen-5mm", (100, 512, 512), (5.0, 0.7, 0.7))
 ISOTROPIC_SCAN = ScanPlan("abdomen-1.5mm", (220, 256, 256), (1.5, 1.4, 1.4))
-QUICK_SCAN = ScanPlan("quick", (60, 192, 192), (5.0, 1.9, 1.9))
+QUICK_SCAN = ScanPlan("quick", (40, 96, 96), (5.0, 3.6, 3.6))
 
 
 def plans_json(planned: Planned, foreground: dict[str, float]) -> dict[str, Any]:

@@ -82,12 +82,9 @@ class Benchmark:
             "limits": measure_limits(self.threads, self.device),
         }
         with tempfile.TemporaryDirectory() as folder:
-            main = self.compare(planned, scan_plan, Path(folder), agreement=True)
+            self.compare(planned, scan_plan, Path(folder), main=True)
             if self.given.prepare:
                 return
-            self.record["ratios"] = {name: r["ratio"] for name, r in main["ratios"].items()}
-            self.record["spread"] = main["ratios"]
-            self.save()
             self.say("embedded model: whole job, cold start, second case")
             self.embedded(scan_plan, Path(folder))
             if self.given.full:
@@ -97,20 +94,18 @@ class Benchmark:
         record.print_record(self.record)
         print(f"\n{self.given.output}")
 
-    def compare(
-        self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, agreement: bool
-    ) -> dict[str, Any]:
-        """One network on one scan, both sides."""
+    def compare(self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, main: bool) -> None:
+        """One network on one scan, both sides; the main one gives the record its ratios and the agreement."""
         self.say(f"weights and scan, {extras.cache_note(material.cache_folder())}")
         model, scan = material.make_model(planned), material.make_scan(scan_plan)
         found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
         if self.given.prepare:
-            return found
+            return
         self.record["scans"][scan_plan.name] = found
         self.say("network: one tile, both sides in turn")
         found.update(time_tiles(model, scan, PAIRS, self.device, self.threads))
         self.shares(model, found)
-        self.save()
+        self.rate(found, main)
         precisions = [name.removeprefix("ours_") for name in found["tiles"] if name.startswith("ours_")]
         logits = folder / f"{scan_plan.name}.npy"
         theirs, ours = folder / f"{scan_plan.name}_nnunet.nii", folder / f"{scan_plan.name}_ours"
@@ -132,13 +127,13 @@ class Benchmark:
             ),
         }
         found["whole"] = {"nnunet": whole["nnunet"], "ours": whole["ours"]}
+        self.rate(found, main)
         found["learnt"] = truth_dice(theirs, scan.truth)
         self.say("outside the network: same logits, both sides in turn")
         found["outside"] = time_outside(model, scan, logits, folder, 3 if self.given.full or self.given.quick else 2)
         logits.unlink()
-        found["ratios"] = record.ratios_of(found)
-        self.save()
-        if agreement:
+        self.rate(found, main)
+        if main:
             self.say("agreement of the masks")
             self.record["agreement"] = {
                 **measure_agreement(model, scan, folder, precisions),
@@ -148,7 +143,14 @@ class Benchmark:
                 "weights": model.made,
             }
         self.save()
-        return found
+
+    def rate(self, found: dict[str, Any], main: bool) -> None:
+        """Ratios of what was measured so far, written at once."""
+        found["ratios"] = record.ratios_of(found)
+        if main:
+            self.record["ratios"] = {name: r["ratio"] for name, r in found["ratios"].items()}
+            self.record["spread"] = found["ratios"]
+        self.save()
 
     def shares(self, model: material.Model, found: dict[str, Any]) -> None:
         """The fraction of the machine's matrix rate that each side's network reaches."""
@@ -172,7 +174,7 @@ class Benchmark:
 
     def extra(self, folder: Path, planned: plans.Planned) -> None:
         if not self.given.quick:
-            self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, folder, agreement=False)
+            self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, folder, main=False)
         self.say("cost by slices")
         self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
         self.save()
