@@ -56,6 +56,11 @@ FLAGS: dict[str, Flag] = {
         Flag("kidney_small", _W, "A kidney is unusually small."),
         Flag("kidney_large", _W, "A kidney is unusually large."),
         Flag("undivided_parenchyma", _W, "Cortex and medulla were not divided; only parenchyma is given."),
+        Flag(
+            "cyst_or_mass_by_hu",
+            _W,
+            "Cyst and mass were told apart by HU and homogeneity alone: a hyperdense cyst counts as a mass.",
+        ),
         Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
         # Ultrasound.
         Flag("us_demonstration_model", _C, "DEMONSTRATION ONLY: this model has seen synthetic pictures and no patient."),

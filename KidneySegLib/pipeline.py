@@ -397,7 +397,9 @@ def _structures(bundle: Bundle | None) -> set[Structure]:
     from KidneySegLib.labels import Structure
 
     found = {Structure.CORTEX, Structure.MEDULLA}
-    return found | {s for s in (Structure.CYST, Structure.MASS) if bundle is not None and s.value in bundle.outputs}
+    outputs = () if bundle is None else bundle.outputs
+    both = "abnormality" in outputs
+    return found | {s for s in (Structure.CYST, Structure.MASS) if both or s.value in outputs}
 
 
 def program_facts() -> dict[str, Any]:

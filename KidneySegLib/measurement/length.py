@@ -64,6 +64,23 @@ def farthest(points: Points) -> tuple[Points, Points]:
     return points[pair[0]], points[pair[1]]
 
 
+def largest_diameter_mm(mask: NDArray[np.bool_], grid: VoxelGrid) -> float | None:
+    """Maximal Feret diameter of any one component of a mask, in mm; None for an empty mask.
+
+    Args:
+        mask: (z, y, x); components are joined over faces, edges and corners.
+        grid: the mask's grid.
+    """
+    from scipy import ndimage
+
+    numbers, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    lengths = []
+    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+        part = grid.part(tuple(s.start for s in box), tuple(s.stop for s in box))
+        lengths.append(max_length_mm(numbers[box] == number, part))
+    return max((length for length in lengths if length is not None), default=None)
+
+
 def _hull(points: Points) -> Points:
     """Corners of the convex hull; all points where they lie in one plane or line."""
     from scipy.spatial import ConvexHull, QhullError

@@ -15,7 +15,7 @@ from KidneySegLib.labels import LABELS, PARENCHYMA, Side, Structure, label_id
 from KidneySegLib.measurement.attenuation import hu_sum
 from KidneySegLib.measurement.clinical import ClinicalMeasures, Patient, clinical_measures
 from KidneySegLib.measurement.ellipsoid import diameters_mm, ellipsoid_ml
-from KidneySegLib.measurement.length import max_length_mm
+from KidneySegLib.measurement.length import largest_diameter_mm, max_length_mm
 from KidneySegLib.measurement.table import MeasurementTable, Row
 from KidneySegLib.measurement.thickness import cortex_distances_mm, weighted_median
 from KidneySegLib.postprocessing.case_flags import label_flags
@@ -38,6 +38,10 @@ class _Kidney:
     volumes_ml: dict[Structure, float]
     cortex_hu: tuple[float, int]
     medulla_hu: tuple[float, int]
+    cyst_hu: tuple[float, int]
+    mass_hu: tuple[float, int]
+    cyst_diameter_mm: float | None
+    mass_diameter_mm: float | None
     length_mm: float | None
     thickness: tuple[Points, Points]
     ellipsoid_ml: float | None = None
@@ -59,9 +63,9 @@ def measure(
 
     Volumes are voxel counts times the volume of a voxel. Length is the maximal Feret diameter of parenchyma
     (`length`), not given for fused kidneys. Cortical thickness is the area-weighted median over the outer surface
-    (`thickness`). HU are means over eroded masks (`attenuation`). A kidney with undivided parenchyma has no cortex
-    and medulla cells. Where cysts can be told, ``total_kidney_ml`` is parenchyma and cysts together (masses stand
-    apart), also by the patient's height, and ``ellipsoid_ml`` the estimate from three diameters (`ellipsoid`), for
+    (`thickness`). HU are means over eroded masks (`attenuation`). The largest diameter of cysts, and of masses, is the
+    maximal Feret diameter of any one of them. A kidney with undivided parenchyma has no cortex and medulla cells.
+    Where cysts can be told, ``total_kidney_ml`` is parenchyma and cysts together (masses stand apart), also by the patient's height, and ``ellipsoid_ml`` the estimate from three diameters (`ellipsoid`), for
     ADPKD; for both kidneys it is their sum. ``split_percent`` is a kidney's share of all parenchyma. Each row carries
     its kidney's flags and those of the case; ``both`` carries all.
 
@@ -154,6 +158,10 @@ def _measure_side(
         volumes_ml={structure: n * grid.voxel_mm3 / 1000 for structure, n in counts.items()},
         cortex_hu=hu_sum(hu, cortex, spacing) if divided else (0.0, 0),
         medulla_hu=hu_sum(hu, medulla, spacing) if divided else (0.0, 0),
+        cyst_hu=hu_sum(hu, masks[Structure.CYST], spacing),
+        mass_hu=hu_sum(hu, masks[Structure.MASS], spacing),
+        cyst_diameter_mm=largest_diameter_mm(masks[Structure.CYST], part),
+        mass_diameter_mm=largest_diameter_mm(masks[Structure.MASS], part),
         length_mm=max_length_mm(parenchyma, part) if with_length else None,
         thickness=cortex_distances_mm(cortex, medulla, part) if divided else (nothing, nothing),
         ellipsoid_ml=ellipsoid_ml(*diameters) if diameters is not None else None,
@@ -224,6 +232,10 @@ def _row(side: str, kidneys: list[_Kidney], flags: list[str], clinical: Clinical
         cortical_thickness_mm=weighted_median(thickness[0], thickness[1]) if divided else None,
         cortex_hu_mean=_mean([kidney.cortex_hu for kidney in kidneys]) if divided else None,
         medulla_hu_mean=_mean([kidney.medulla_hu for kidney in kidneys]) if divided else None,
+        cyst_largest_diameter_mm=_largest([kidney.cyst_diameter_mm for kidney in kidneys]),
+        cyst_hu_mean=_mean([kidney.cyst_hu for kidney in kidneys]),
+        mass_largest_diameter_mm=_largest([kidney.mass_diameter_mm for kidney in kidneys]),
+        mass_hu_mean=_mean([kidney.mass_hu for kidney in kidneys]),
         **indexed,
     )
 
@@ -245,3 +257,7 @@ def _parenchyma_ml(kidney: _Kidney) -> float:
 def _mean(sums: list[tuple[float, int]]) -> float | None:
     voxels = sum(n for _, n in sums)
     return sum(total for total, _ in sums) / voxels if voxels else None
+
+
+def _largest(diameters_mm: list[float | None]) -> float | None:
+    return max((d for d in diameters_mm if d is not None), default=None)

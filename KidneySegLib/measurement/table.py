@@ -59,6 +59,10 @@ class Row:
     total_kidney_ml: float | None = field(default=None, metadata={"decimals": 3})
     total_kidney_ml_per_m: float | None = field(default=None, metadata={"decimals": 3})
     ellipsoid_ml: float | None = field(default=None, metadata={"decimals": 3})
+    cyst_largest_diameter_mm: float | None = field(default=None, metadata={"decimals": 1})
+    cyst_hu_mean: float | None = field(default=None, metadata={"decimals": 1})
+    mass_largest_diameter_mm: float | None = field(default=None, metadata={"decimals": 1})
+    mass_hu_mean: float | None = field(default=None, metadata={"decimals": 1})
 
 
 #: Names of the columns of ``volumes.csv``, in order. New ones go to the end.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from KidneySegLib.errors import InputError
 from KidneySegLib.labels import LABELS, PARENCHYMA, STRUCTURE_OF_TRAINING_LABEL, Side, Structure, label_id
 from KidneySegLib.postprocessing.bridges import cut_bridge
 from KidneySegLib.postprocessing.case_flags import label_flags
+from KidneySegLib.postprocessing.cyst_or_mass import split_abnormality
 from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
 from KidneySegLib.postprocessing.grouping import drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
@@ -57,13 +58,14 @@ class Kidneys:
 def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress | None = None) -> Kidneys:
     """Clean the network's label map and give each kidney its side.
 
-    In order: connected pieces; pieces under `MIN_PIECE_MM3` and implausible ones (`plausible`) removed; false bridges
+    In order: abnormality made cyst or mass (`cyst_or_mass`); connected pieces; pieces under `MIN_PIECE_MM3` and
+    implausible ones (`plausible`) removed; false bridges
     between two kidneys cut (`bridges`); pieces grouped to kidneys (`grouping`); sides by the spine (`sides`); holes
     and specks (`tidy`); flags. Cortex cannot leave parenchyma, since both are ids of one map.
 
     Args:
-        result: labels with training ids (medulla 1, cortex 2, cyst 3, mass 4) on a part of the scan's grid. Where its
-            ``divided`` is False, 1 means all parenchyma.
+        result: labels with training ids (medulla 1, cortex 2, cyst 3, mass 4), and 5 for abnormality, on a part of the
+            scan's grid. Where its ``divided`` is False, 1 means all parenchyma.
         image: the whole scan, in HU.
         progress: told once; looked at for cancelling.
 
@@ -78,9 +80,11 @@ def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress |
     for training, structure in STRUCTURE_OF_TRAINING_LABEL.items():
         undivided = structure in PARENCHYMA and not getattr(result, "divided", True)
         codes_of_ids[training] = _CODE[Structure.UNDIVIDED if undivided else structure]
-    kidneys = _assign(result.labels, codes_of_ids, image, result.overview, clean=True, progress=progress or Progress())
+    labels, more_flags, more_notes = split_abnormality(result.labels, image)
+    kidneys = _assign(labels, codes_of_ids, image, result.overview, clean=True, progress=progress or Progress())
     (progress or Progress()).report("postprocess", 1.0)
-    return kidneys
+    case_flags: list[FlagOfSide] = [(None, key) for key in more_flags]
+    return replace(kidneys, flags=(*case_flags, *kidneys.flags), notes=(*more_notes, *kidneys.notes))
 
 
 def assign_sides(labels: sitk.Image, image: sitk.Image, overview: sitk.Image | None = None) -> Kidneys:

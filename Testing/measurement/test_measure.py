@@ -54,7 +54,7 @@ def row(table: MeasurementTable, side: str) -> Row:
 
 def test_the_first_columns_are_those_of_the_design() -> None:
     assert list(COLUMNS[:16]) == DESIGN_COLUMNS
-    assert COLUMNS[-4:] == ("traffic_light", "total_kidney_ml", "total_kidney_ml_per_m", "ellipsoid_ml")
+    assert COLUMNS[-8:-4] == ("traffic_light", "total_kidney_ml", "total_kidney_ml_per_m", "ellipsoid_ml")
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())
