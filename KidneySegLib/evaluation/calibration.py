@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from KidneySegLib.evaluation.case import CaseResult
 from KidneySegLib.evaluation.sides import VERDICTS
 from KidneySegLib.flags import FLAGS
+from KidneySegLib.measurement.uncertainty import GREEN, WEAK_CONTRAST_FLAGS
 
 #: A result says that cortex and medulla cannot be told (well) apart if it carries one of these.
-NO_CONTRAST_FLAGS = (
-    "phase_unenhanced",
-    "phase_nephrographic",
-    "phase_excretory",
-    "low_corticomedullary_contrast",
-    "undivided_parenchyma",
-)
+NO_CONTRAST_FLAGS = (*WEAK_CONTRAST_FLAGS, "undivided_parenchyma")
+#: A mask is good from this Dice on (the project's own measure of a usable mask), poor below that one.
 GOOD_DICE, POOR_DICE = 0.93, 0.90
-GREEN = "green"
 
 
 def side_counts(cases: Iterable[CaseResult]) -> dict[str, int]:

@@ -6,8 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-#: Spreadsheets run a cell that starts so as a formula (OWASP, CSV injection); such text gets an apostrophe in front.
-_FORMULA_STARTS = ("=", "+", "-", "@")
+from KidneySegLib.measurement.table import text_cell
 
 Cell = str | int | float | None
 
@@ -27,8 +26,7 @@ def cell_text(cell: Cell) -> str:
         return ""
     if isinstance(cell, (int, float)):
         return f"{cell}"
-    line = "".join(char if char.isprintable() else " " for char in cell)
-    return f"'{line}" if line.lstrip("' ").startswith(_FORMULA_STARTS) else line
+    return text_cell(cell)
 
 
 def rounded(value: float | None, decimals: int) -> str | float | None:

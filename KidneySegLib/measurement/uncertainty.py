@@ -30,17 +30,15 @@ LIGHTS = GREEN, YELLOW, RED = "green", "yellow", "red"
 FEATURES = ("expected_dice", "pass_dice", "lesion_share", "size")
 #: Parenchyma of a usual kidney, from which ``size`` is counted (logarithm of the ratio).
 TYPICAL_ML = 150.0
-#: With one of these flags a case is at best yellow (a person has to look), or red.
-YELLOW_FLAGS = frozenset(
-    {
-        "kidney_cut_by_scan",
-        "phase_unenhanced",
-        "phase_nephrographic",
-        "phase_excretory",
-        "phase_uncertain",
-        "low_corticomedullary_contrast",
-    }
+#: The scan shows too little difference between cortex and medulla.
+WEAK_CONTRAST_FLAGS = (
+    "phase_unenhanced",
+    "phase_nephrographic",
+    "phase_excretory",
+    "low_corticomedullary_contrast",
 )
+#: With one of these flags a case is at best yellow (a person has to look), or red.
+YELLOW_FLAGS = frozenset({"kidney_cut_by_scan", "phase_uncertain", *WEAK_CONTRAST_FLAGS})
 RED_FLAGS = frozenset({"no_kidney", "side_uncertain"})
 #: Dice values are kept this far from 0 and 1 before their logit is taken.
 _CLIP = 1e-3

@@ -23,7 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError, KidneySegError
-from KidneySegLib.labels import LABELS, PARENCHYMA, Side, Structure
+from KidneySegLib.evaluation.calibration import GOOD_DICE
+from KidneySegLib.evaluation.overlap import Overlap, joint_counts, overlap
+from KidneySegLib.evaluation.targets import ids_of
+from KidneySegLib.labels import PARENCHYMA, Side, Structure
 from KidneySegLib.measurement.uncertainty import (
     FEATURES,
     Calibration,
@@ -38,9 +41,7 @@ from KidneySegLib.measurement.uncertainty import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-#: A mask is good from this Dice on (the project's own measure of a usable mask).
-GOOD_DICE = 0.93
-#: Below this it has failed.
+#: Below this Dice a mask has failed.
 FAILED_DICE = 0.80
 #: Share of green cases that must be good in the calibration; users are promised 95 %.
 GREEN_PRECISION = 0.97
@@ -157,34 +158,31 @@ def known_case(folder: Path, run: Callable[[Path], tuple[sitk.Image, Mapping[Sid
     """Signs and errors of one case's folder; ``run`` gives the final labels and the signs by side of a CT."""
     import SimpleITK as sitk
 
+    from KidneySegLib.evaluation.maps import pair_maps
+
     labels, signs = run(folder / "ct.nii.gz")
     truth = sitk.ReadImage(str(folder / "labels.nii.gz"))
-    true_ids = sitk.GetArrayFromImage(truth)
-    found_ids = np.zeros_like(true_ids)
-    x, y, z = truth.TransformPhysicalPointToIndex(labels.GetOrigin())
-    part = sitk.GetArrayViewFromImage(labels)
-    found_ids[z : z + part.shape[0], y : y + part.shape[1], x : x + part.shape[2]] = part
-    ml = float(np.prod(truth.GetSpacing())) / 1000
+    maps = pair_maps(truth, labels)
+    counts = joint_counts(maps.reference, maps.prediction, maps.voxels)
     kidneys = []
     for side, sign in signs.items():
         # Where a kidney was given another side than it has, its errors are those of all kidneys together.
-        whole = side if _mask(true_ids, "parenchyma", side).any() else None
-        found = {name: _mask(found_ids, name, whole) for name in _GROUPS}
-        true = {name: _mask(true_ids, name, whole) for name in _GROUPS}
-        errors = {n: float(found[n].sum() - true[n].sum()) * ml if found[n].any() else math.nan for n in _GROUPS}
-        kidneys.append(KnownKidney(folder.name, sign, _dice(true["parenchyma"], found["parenchyma"]), errors))
-    all_true, all_found = _mask(true_ids, "parenchyma", None), _mask(found_ids, "parenchyma", None)
-    return KnownCase(folder.name, tuple(kidneys), _dice(all_true, all_found))
+        own = overlap(counts, ids_of(PARENCHYMA, [side]))
+        sides = [side] if own.tp + own.fn else list(Side)
+        found = {name: overlap(counts, ids_of(structures, sides)) for name, structures in _GROUPS.items()}
+        errors = {name: _error_ml(part, maps.voxel_ml) for name, part in found.items()}
+        kidneys.append(KnownKidney(folder.name, sign, _dice(found["parenchyma"]), errors))
+    return KnownCase(folder.name, tuple(kidneys), _dice(overlap(counts, ids_of(PARENCHYMA))))
 
 
-def _mask(ids: NDArray[np.uint8], name: str, side: Side | None) -> NDArray[np.bool_]:
-    wanted = [row.id for row in LABELS if row.structure in _GROUPS[name] and side in (None, row.side)]
-    return np.isin(ids, wanted)
+def _error_ml(part: Overlap, voxel_ml: float) -> float:
+    """Measured less true volume; NaN where nothing was measured."""
+    return (part.fp - part.fn) * voxel_ml if part.tp + part.fp else math.nan
 
 
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
+def _dice(part: Overlap) -> float:
+    """Dice; here two empty masks agree."""
+    return 1.0 if part.dice is None else part.dice
 
 
 #: A bundle with this keeps evidence although nobody knows yet what it is worth.

@@ -41,8 +41,14 @@ class TrainingLog:
             csv.DictWriter(file, self._columns, restval="").writerow(cells)
 
 
-def plot_log(log: Path, picture: Path) -> bool:
+def plot_log(log: Path, picture: Path, *, over: str = "step", scored_on: str = "held-out phantoms") -> bool:
     """Draw loss and validation Dice over steps.
+
+    Args:
+        log: a CSV with a column ``loss`` and columns ``dice_NAME``.
+        picture: where to; its ending says which kind.
+        over: column of whole numbers that the horizontal axis shows.
+        scored_on: what the Dice were measured on.
 
     Returns:
         Whether there is a picture: without matplotlib (extra ``train``), or without rows, there is none.
@@ -58,13 +64,13 @@ def plot_log(log: Path, picture: Path) -> bool:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name in rows[0]:
-        points = [(int(row["step"]), float(row[name])) for row in rows if row[name] not in ("", None)]
-        if name == "loss":
+        points = [(int(row[over]), float(row[name])) for row in rows if row[name] not in ("", None)]
+        if name == "loss" and points:
             left.plot(*zip(*points, strict=True), linewidth=1)
         elif name.startswith("dice_") and points:
             right.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("dice_"))
-    left.set(xlabel="step", ylabel="training loss", yscale="log")
-    right.set(xlabel="step", ylabel="Dice on held-out phantoms", ylim=(0, 1))
+    left.set(xlabel=over, ylabel="training loss", yscale="log")
+    right.set(xlabel=over, ylabel=f"Dice on {scored_on}", ylim=(0, 1))
     if right.lines:
         right.legend()
     figure.savefig(picture, dpi=110)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from KidneySegLib.flags import join_flags
-from KidneySegLib.measurement.table import text_cell
+from KidneySegLib.measurement.table import cells_of, csv_text_of
 from KidneySegLib.ultrasound.image import PixelMm
 from KidneySegLib.ultrasound.measures import measure_mask
 from KidneySegLib.ultrasound.preparation import Mask
@@ -41,7 +38,6 @@ class FrameRow:
 
 
 COLUMNS: tuple[str, ...] = tuple(item.name for item in fields(FrameRow))
-_DECIMALS: dict[str, int] = {item.name: item.metadata["decimals"] for item in fields(FrameRow) if item.metadata}
 
 
 def frame_row(
@@ -85,24 +81,9 @@ def frame_row(
 
 def cells(row: FrameRow) -> dict[str, str]:
     """A row as text, as it is written: rounded, dot decimals, empty where not measured."""
-    written = {}
-    for name in COLUMNS:
-        value = getattr(row, name)
-        if name == "flags":
-            written[name] = join_flags(value)
-        elif value is None:
-            written[name] = ""
-        elif name in _DECIMALS:
-            written[name] = f"{value:.{_DECIMALS[name]}f}"
-        else:
-            written[name] = text_cell(str(value))
-    return written
+    return cells_of(row)
 
 
 def csv_text(rows: Sequence[FrameRow]) -> str:
-    """The text of ``measurements.csv``: comma separated, one header line, lines end with a line feed."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(cells(row) for row in rows)
-    return text.getvalue()
+    """The text of ``measurements.csv``."""
+    return csv_text_of(COLUMNS, (cells(row) for row in rows))

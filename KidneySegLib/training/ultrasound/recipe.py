@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from KidneySegLib.errors import InputError, ModelError, OutputError
 from KidneySegLib.networks.resnet import ResNetEncoder, load_imagenet_weights
 from KidneySegLib.progress import Progress
+from KidneySegLib.training.log import plot_log
 from KidneySegLib.training.ultrasound.config import UltrasoundConfig, as_plain, load_config
 from KidneySegLib.training.ultrasound.dataset import OutlinedImage, find_outlined
-from KidneySegLib.training.ultrasound.plot import plot_training
 from KidneySegLib.training.ultrasound.samples import prepare
 from KidneySegLib.training.ultrasound.split import Split, split_by_patient
 from KidneySegLib.training.ultrasound.trainer import LOG, UltrasoundTrainer, new_network
@@ -93,7 +93,7 @@ def train_ultrasound(
     if resume:
         trainer.resume()
     weights = trainer.run(progress)
-    plot_training(output / LOG, output / PLOT)
+    plot_log(output / LOG, output / PLOT, over="epoch", scored_on="validation pictures")
     record = {
         "recipe": as_plain(config),
         "pictures": {"training": len(split.training), "validation": len(split.validation), "test": len(split.test)},
