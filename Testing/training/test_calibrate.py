@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from KidneySegLib.errors import InputError
+from KidneySegLib.labels import Side
 from KidneySegLib.measurement.uncertainty import Signs, expected_dice, half_width_ml
-from KidneySegLib.training.calibrate import KnownCase, KnownKidney, conformal_quantile, fit, threshold
+from KidneySegLib.training.calibrate import KnownCase, KnownKidney, conformal_quantile, fit, known_case, threshold
+
+SIGN = Signs(150.0, 0.0, 0.9, 0.9, 5.0, 0.0)
 
 
 def test_the_quantile_covers_a_further_draw() -> None:
@@ -54,3 +61,26 @@ def test_a_known_law_is_found() -> None:
 def test_too_few_kidneys_are_refused() -> None:
     with pytest.raises(InputError, match="at least 10 kidneys, got 1"):
         fit([known(np.random.default_rng(1), 1)])
+
+
+def test_a_case_is_compared_with_its_truth_on_the_scans_grid(tmp_path: Path) -> None:
+    """Voxels of 2 x 2 x 2 mm; the model's map is a part of the grid."""
+    truth = np.zeros((10, 10, 20), np.uint8)
+    truth[2:6, 2:6, 2:6] = 1  # right cortex, 64 voxels
+    truth[2:6, 2:6, 12:16] = 4  # left medulla, 64 voxels
+    found = truth.copy()
+    found[5, 2:6, 2:6] = 0  # 16 voxels too few on the right
+    images = [sitk.GetImageFromArray(array) for array in (truth, found[1:8, 1:9, 1:19])]
+    for image in images:
+        image.SetSpacing((2.0, 2.0, 2.0))
+    images[1].SetOrigin((2.0, 2.0, 2.0))
+    sitk.WriteImage(images[0], str(tmp_path / "labels.nii.gz"))
+    case = known_case(tmp_path, lambda _: (images[1], {Side.RIGHT: SIGN, Side.UNSIDED: SIGN}))
+    right, unsided = case.kidneys
+    assert right.dice == pytest.approx(2 * 48 / (64 + 48))
+    assert right.error_ml["parenchyma"] == pytest.approx(-16 * 0.008)
+    assert right.error_ml["cortex"] == pytest.approx(-16 * 0.008)
+    assert math.isnan(right.error_ml["medulla"])
+    # No kidney without a side in truth: both kidneys together count.
+    assert unsided.dice == case.dice == pytest.approx(2 * 112 / (128 + 112))
+    assert unsided.error_ml["medulla"] == pytest.approx(0.0)
