@@ -9,6 +9,7 @@ import pytest
 
 from Testing.benchmarks import plans, record
 from Testing.benchmarks.run import tile_count
+from Testing.benchmarks.sides import extrapolated
 
 
 def test_a_ratio_is_theirs_over_ours_with_the_spread_of_pairs() -> None:
@@ -59,6 +60,16 @@ def test_a_processor_without_bfloat16_has_no_such_ratio() -> None:
     scan = measured()
     del scan["tiles"]["ours_bfloat16"]
     assert "network_bfloat16" not in record.ratios_of(scan)
+
+
+def test_tiles_that_were_left_out_are_added_and_told() -> None:
+    side = {"wall_seconds": 20.0, "seconds": {"read": 1.0, "network": 8.0}, "tiles_left_out": 12, "seconds_a_tile": 2.0}
+    found = extrapolated(side)
+    assert found["seconds"] == {"read": 1.0, "network": 32.0}
+    assert found["wall_seconds"] == 44.0
+    assert found["extrapolated"] is True
+    whole = {"wall_seconds": 20.0, "seconds": {"network": 8.0}}
+    assert extrapolated(whole) == whole
 
 
 def test_dice() -> None:
