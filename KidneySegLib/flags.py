@@ -61,6 +61,7 @@ FLAGS: dict[str, Flag] = {
             _W,
             "Cyst and mass were told apart by HU and homogeneity alone: a hyperdense cyst counts as a mass.",
         ),
+        Flag("cysts_in_kidney", _I, "This model does not tell cysts: they are part of the parenchyma."),
         Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
         # Ultrasound.
         Flag("us_demonstration_model", _C, "DEMONSTRATION ONLY: this model has seen synthetic pictures and no patient."),

@@ -124,7 +124,7 @@ def segment_case(
         kidneys = assign_kidneys(result, scan.image, progress)
     with clock.stage("check"):
         progress.report("check", 0.0)
-        flags = (*scan.flags, *check_geometry(scan.image, scan.slice_thickness_mm))
+        flags = (*scan.flags, *result.flags, *check_geometry(scan.image, scan.slice_thickness_mm))
         phase = estimate_phase(scan.image, kidneys.labels, result.overview)
         progress.report("check", 1.0)
     judged = _judge(kidneys.labels, result.evidence, engine.bundle)

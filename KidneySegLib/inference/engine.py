@@ -35,6 +35,8 @@ from KidneySegLib.inference.regions import (
 )
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.inference.two_stage import CYSTS_IN_KIDNEY, find_two_stage
+from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import ABNORMALITY_LABEL
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import find_bundle, find_localiser
@@ -69,6 +71,7 @@ class EngineResult:
         notes: what a person should know about the run, such as memory that ran out.
         evidence: what each pass of the fine network said, by region; None with a single pass, or where the model does
             not say what its evidence is worth.
+        flags: keys of `flags.FLAGS` that the model itself raises.
     """
 
     labels: sitk.Image
@@ -83,6 +86,7 @@ class EngineResult:
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] | None = None
+    flags: tuple[str, ...] = ()
 
 
 class Engine:
@@ -133,6 +137,11 @@ class Engine:
             ReadyNetwork(self.localiser, chosen, precision, "auto", make) if self.localiser is not None else None
         )
         progress.check()
+        self._two_stage = (
+            TwoStageNetworks(self.bundle, chosen, precision) if self.bundle.two_stage is not None else None
+        )
+        if self._two_stage is not None:
+            return
         self._fine = ReadyNetwork(self.bundle, chosen, precision, mirror, make)
         partner = self.bundle.partner
         self._partner = ReadyNetwork(partner, chosen, precision, mirror, make) if isinstance(partner, Bundle) else None
@@ -154,6 +163,8 @@ class Engine:
                 f"A 3-D scan with one value a voxel was expected, got {image.GetDimension()} dimensions and "
                 f"{image.GetNumberOfComponentsPerPixel()} values a voxel."
             )
+        if self._two_stage is not None:
+            return self._run_two_stage(self._two_stage, image, progress)
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
         case = _Case(self.bundle, self._fine, image, frame_of(image), progress)
@@ -183,6 +194,25 @@ class Engine:
             seconds=dict(case.seconds),
             notes=(*(self._coarse.notes if self._coarse else ()), *self._fine.notes),
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
+        )
+
+    def _run_two_stage(self, networks: TwoStageNetworks, image: sitk.Image, progress: Progress) -> EngineResult:
+        clock = StageClock()
+        labels, index = find_two_stage(networks, image, clock.timed, progress)
+        for stage in ("localise", "preprocess", "network", "resample"):
+            progress.report(stage, 1.0)
+        return EngineResult(
+            labels=labels,
+            index=index,
+            divided=False,
+            raw=labels,
+            raw_names=raw_names(self.bundle),
+            overview=None,
+            device=networks.device,
+            precision=networks.precision,
+            backend=networks.backend,
+            seconds=dict(clock.seconds),
+            flags=() if "cyst" in self.bundle.outputs else (CYSTS_IN_KIDNEY,),
         )
 
     def _run_nnunet(self, image: sitk.Image, progress: Progress) -> EngineResult:

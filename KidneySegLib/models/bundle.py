@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.models.nnunet_record import NnUnetRecord
+from KidneySegLib.models.two_stage import TwoStageRecord
 
 FORMAT = "kidneyseg-model"
 FORMAT_VERSION = 1
@@ -136,6 +137,7 @@ class BundleSpec:
             structures that its labels mean here, and `channels` tells the network's outputs.
         origin: where a bundle of others comes from, free form.
         partner: a second network that looks at the same scan and finds cortex; this one finds parenchyma.
+        two_stage: of a two-stage bundle: its first stage. ``network`` is the second.
     """
 
     name: str
@@ -164,6 +166,7 @@ class BundleSpec:
     nnunet: NnUnetRecord | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
     partner: BundleSpec | None = None
+    two_stage: TwoStageRecord | None = None
 
     @property
     def channels(self) -> int:
@@ -220,6 +223,8 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
     later: dict[str, Any] = {}
     if spec.nnunet is not None:
         later["nnunet"] = spec.nnunet.content()
+    if spec.two_stage is not None:
+        later["two_stage"] = spec.two_stage.content()
     if spec.origin:
         later["origin"] = dict(spec.origin)
     if spec.partner is not None:

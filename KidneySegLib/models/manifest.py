@@ -32,6 +32,7 @@ from KidneySegLib.models.bundle import (
 )
 from KidneySegLib.models.form import Form
 from KidneySegLib.models.nnunet_record import check_record, read_record
+from KidneySegLib.models.two_stage import read_two_stage
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -93,9 +94,10 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
         sha256=_read_hashes(form),
         localiser=form.text("localiser", pattern=NAME_PATTERN) if form.has("localiser") else None,
         partner=_read_partner(form, folder) if form.has("partner") else None,
+        two_stage=read_two_stage(form.form("two_stage")) if form.has("two_stage") else None,
         **_read_network(form),
     )
-    form.known_only("localiser", "partner", "nnunet", "origin")
+    form.known_only("localiser", "partner", "nnunet", "origin", "two_stage")
     check_spec(bundle, where)
     _check_files(bundle, where)
     return bundle
@@ -199,6 +201,8 @@ def check_spec(spec: BundleSpec, where: str) -> None:
         check_record(spec.nnunet, where)
         if spec.is_localiser or spec.flexible_tiles:
             refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
+    if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None or spec.localiser):
+        refuse("a two-stage model has no localiser and no partner, and is none of nnU-Net's.")
     if spec.partner is not None:
         if spec.partner.partner is not None or "cortex" not in spec.partner.outputs:
             refuse("partner must find the cortex, and have no partner itself.")
@@ -211,6 +215,9 @@ def check_spec(spec: BundleSpec, where: str) -> None:
 
 def _check_files(bundle: Bundle, where: str) -> None:
     partner_folds = bundle.partner.folds if isinstance(bundle.partner, Bundle) else ()
+    for name in bundle.two_stage.files if bundle.two_stage is not None else ():
+        if name not in bundle.sha256:
+            raise ModelError(f"{where}: files must give the SHA-256 of {name}, which two_stage names.")
     for fold in (*bundle.folds, *partner_folds):
         for name in (fold.weights, fold.graph, fold.graph_weights):
             if name not in bundle.sha256:

@@ -1,0 +1,159 @@
+"""One scan through a two-stage bundle (Zhu et al., KiTS19).
+
+Stage 1 finds kidney and mass as one foreground in slabs of slices; its mask grows by an ellipsoid; stage 2 sees, slice
+by slice, mask * concat(y1 * I, I, (1 - y1) * I). That is the paper's formula; its code has the channels in another
+order, pairs the last slice with the first slice's mask, and grows the mask in voxels: none of these is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.inference.grid import Box, frame_of, grid_of, size3
+from KidneySegLib.inference.labelling import activate, training_labels
+from KidneySegLib.inference.network import normalise
+from KidneySegLib.inference.resampling import sample, write_back
+from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.inference.two_stage_mask import dilated
+from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
+from KidneySegLib.postprocessing.grid import bounding_box
+from KidneySegLib.progress import Progress
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: Raised where a model's kidney class holds cysts too.
+CYSTS_IN_KIDNEY = "cysts_in_kidney"
+_MULTIPLE = 16
+
+Timed = Callable[[str], AbstractContextManager[None]]
+
+
+def find_two_stage(
+    networks: TwoStageNetworks, image: sitk.Image, timed: Timed, progress: Progress
+) -> tuple[sitk.Image, tuple[int, int, int]]:
+    """Training labels of a scan, and the (x, y, z) index of their first voxel in its grid.
+
+    Args:
+        networks: of the bundle.
+        image: the scan, in HU.
+        timed: measures the stages localise, preprocess, network and resample.
+        progress: told about them; may cancel.
+
+    Returns:
+        uint8 labels (`labels.TrainingLabel`) on the part of the scan that the mask fills; one empty voxel if none.
+    """
+    spec = networks.bundle
+    record, n = spec.two_stage, spec.normalisation
+    assert record is not None
+    grid = grid_of(frame_of(image), spec.spacing_mm)
+    with timed("preprocess"):
+        hu = sample(
+            image,
+            grid,
+            grid.whole,
+            low_hu=n.low_hu,
+            high_hu=n.high_hu,
+            on_block=lambda fraction: progress.report("preprocess", fraction),
+        )
+        volume = normalise(hu, n)
+    with timed("localise"):
+        y1 = first_stage(networks, volume, progress)
+        mask = dilated(y1 > 0.5, record.dilation_mm, spec.spacing_mm)
+    box = bounding_box(mask)
+    if box is None:
+        labels, place = np.zeros((1, 1, 1), np.uint8), Box((0, 0, 0), (1, 1, 1))
+        return _placed(labels, image, place), (0, 0, 0)
+    with timed("network"):
+        values = second_stage(networks, volume[box], y1[box], mask[box], progress)
+    with timed("resample"):
+        found = Box(size3(s.start for s in box), size3(s.stop for s in box))
+        labels, place = write_back(
+            values,
+            grid,
+            found,
+            image,
+            training_labels(spec),
+            lambda fraction: progress.report("resample", fraction),
+        )
+    return _placed(labels, image, place), size3(reversed(place.start))
+
+
+def first_stage(networks: TwoStageNetworks, volume: Float32, progress: Progress) -> Float32:
+    """Probability of kidney and mass together (z, y, x) of a normalised volume; slabs overlap and are averaged."""
+    spec = networks.bundle
+    record = spec.two_stage
+    assert record is not None
+    factor = record.pooling
+    air = spec.padding
+    edge = _MULTIPLE * factor
+    after = [max(0, record.slab - volume.shape[0]), -volume.shape[1] % edge, -volume.shape[2] % edge]
+    padded = np.pad(volume, [(0, 0), (0, after[1]), (0, after[2])], constant_values=air)
+    padded = np.pad(padded, [(0, after[0]), (0, 0), (0, 0)], mode="edge")
+    depth, rows, columns = padded.shape
+    coarse = padded.reshape(depth, rows // factor, factor, columns // factor, factor).mean(axis=(2, 4))
+    total = np.zeros(coarse.shape, np.float32)
+    count = np.zeros((depth, 1, 1), np.float32)
+    last = depth - record.slab
+    starts = [*range(0, last, record.slab_step), last]
+    for number, start in enumerate(starts):
+        slab = np.ascontiguousarray(coarse[start : start + record.slab], dtype=np.float32)
+        total[start : start + record.slab] += activate(networks.first(slab[None, None])[0], "softmax")[1]
+        count[start : start + record.slab] += 1
+        progress.report("localise", (number + 1) / len(starts))
+    fine = _refined(np.asarray(total / count, dtype=np.float32), factor)
+    return fine[: volume.shape[0], : volume.shape[1], : volume.shape[2]]
+
+
+def second_stage(
+    networks: TwoStageNetworks, volume: Float32, y1: Float32, mask: NDArray[np.bool_], progress: Progress
+) -> Float32:
+    """Probabilities (outputs, z, y, x), all background outside of the mask; arguments are (z, y, x) of one box."""
+    outputs = len(networks.bundle.outputs)
+    values = np.zeros((outputs, *volume.shape), np.float32)
+    values[0] = 1.0
+    margins = [-n % _MULTIPLE for n in volume.shape[1:]]
+    for index in range(volume.shape[0]):
+        progress.report("network", index / volume.shape[0])
+        inside = mask[index]
+        if not inside.any():
+            continue
+        one, foreground = volume[index], y1[index]
+        given = inside * np.stack([foreground * one, one, (1 - foreground) * one])
+        given = np.pad(given, [(0, 0), (0, margins[0]), (0, margins[1])])
+        logits = networks.second(np.ascontiguousarray(given[None], dtype=np.float32))[0]
+        found = activate(logits, "softmax")[:, : one.shape[0], : one.shape[1]]
+        values[:, index] = np.where(inside, found, values[:, index])
+    progress.report("network", 1.0)
+    return values
+
+
+def _refined(coarse: Float32, factor: int) -> Float32:
+    """The coarse planes on pixels ``factor`` times as fine, by linear interpolation."""
+    if factor == 1:
+        return coarse
+    for axis in (1, 2):
+        size = coarse.shape[axis]
+        position = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
+        low = np.minimum(position.astype(np.int64), max(size - 2, 0))
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        share = (position - low).astype(np.float32).reshape(shape)
+        upper = np.minimum(low + 1, size - 1)
+        coarse = coarse.take(low, axis) * (1 - share) + coarse.take(upper, axis) * share
+    return coarse
+
+
+def _placed(labels: NDArray[np.uint8], image: sitk.Image, place: Box) -> sitk.Image:
+    import SimpleITK as sitk
+
+    placed = sitk.GetImageFromArray(labels)
+    placed.SetSpacing(image.GetSpacing())
+    placed.SetDirection(image.GetDirection())
+    placed.SetOrigin(image.TransformIndexToPhysicalPoint(size3(reversed(place.start))))
+    return placed

@@ -1,0 +1,60 @@
+"""One bundle out of both trained stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from KidneySegLib.models import Bundle, BundleSpec, Normalisation
+from KidneySegLib.models.two_stage import TwoStageRecord
+from KidneySegLib.models.two_stage_export import write_two_stage_bundle
+from KidneySegLib.training.checkpoint import load_safely
+from KidneySegLib.training.two_stage.config import TwoStageConfig
+from KidneySegLib.training.two_stage.trainer import WEIGHTS_FILE, network_arguments, network_name
+
+_CITATION = "Zhu K, Shen C, Peng Y, Ding X. Segmentation of the kidney and its tumor. KiTS19, 2019."
+_INTENDED_USE = (
+    "Research and education: kidneys and renal masses on arterial-phase CT, after a person has looked at the masks. "
+    "Cortex and medulla are not divided. Not a medical device."
+)
+
+
+def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any], *, replace: bool = False) -> Bundle:
+    """Write ``bundles/NAME`` of a run whose two stages are trained.
+
+    Raises:
+        InputError: if a stage has no weights.
+        ModelError: if the bundle is there and ``replace`` is not given.
+    """
+    first, second = (load_safely(run / stage / WEIGHTS_FILE) for stage in ("first", "second"))
+    n, patch = config.normalisation, config.second.patch
+    slab = config.first.patch[0]
+    synthetic = record.get("data") == "phantoms"
+    spec = BundleSpec(
+        name=config.bundle,
+        version="1",
+        title="Kidneys and renal masses in two stages (Zhu et al., KiTS19)" + (", synthetic CT" if synthetic else ""),
+        licence="Apache-2.0" if synthetic else "that of the data it was trained on",
+        citation=_CITATION,
+        intended_use=_INTENDED_USE,
+        network=network_name("second"),
+        network_arguments=network_arguments(config, "second"),
+        spacing_mm=config.spacing_mm,
+        patch_size=patch,
+        size_multiple=(1, 16, 16),
+        normalisation=Normalisation(n["low"], n["high"], n["mean"], n["sd"]),
+        outputs=config.outputs,
+        activation="softmax",
+        training=json.loads(json.dumps(record)),
+        two_stage=TwoStageRecord(
+            network=network_name("first"),
+            arguments=network_arguments(config, "first"),
+            pooling=config.first_pooling,
+            slab=slab,
+            slab_step=max(1, round(slab * config.first_overlap)),
+            dilation_mm=config.dilation_mm,
+        ),
+    )
+    return write_two_stage_bundle(run / "bundles" / config.bundle, spec, first, second, replace=replace)

@@ -1,0 +1,193 @@
+"""The settings of a two-stage run; the recipes say where each comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from KidneySegLib.errors import InputError
+
+Size3 = tuple[int, int, int]
+#: The paper's own system, for KiTS and a graphics card; and what a CPU can learn from phantoms.
+RECIPES = {name: Path(__file__).with_name(f"{name}.json") for name in ("kits", "phantom")}
+CLASSES = (("kidney", "mass"), ("kidney", "cyst", "mass"))
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one stage is trained.
+
+    Attributes:
+        arguments: of its network, beside channels.
+        batch_size: slabs (first stage) or slices (second) a step.
+        patch: size (z, y, x) that the network sees, in its own voxels; the second stage's z is 1.
+        learning_rate: of Adam.
+        weight_decay: of Adam, on weights of convolutions.
+        minutes, steps: budget; whichever is first ends the stage.
+        decay: let the learning rate fall along half a cosine; else it is constant.
+        warmup_steps: over which the rate rises.
+        average_decay: of the averaged weights, which are kept; 0 keeps the last weights.
+    """
+
+    batch_size: int
+    patch: Size3
+    arguments: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    minutes: float | None = None
+    steps: int | None = None
+    decay: bool = False
+    warmup_steps: int = 1
+    average_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the training slabs; all 0 or off: none.
+
+    Attributes:
+        rotation_degrees: greatest turn in the slice's plane.
+        scale: least and greatest magnification in that plane.
+        mirror_probability: of mirroring left and right.
+        contrast_probability: of a random change of tissue brightness (`augment_contrast`).
+        noise_hu: least and greatest standard deviation of noise; 0 and 0 for none.
+        blur: greatest standard deviation of blur in the plane, in pixels.
+    """
+
+    rotation_degrees: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    mirror_probability: float = 0.0
+    contrast_probability: float = 0.0
+    noise_hu: tuple[float, float] = (0.0, 0.0)
+    blur: float = 0.0
+
+
+@dataclass(frozen=True)
+class TwoStageConfig:
+    """The whole run. Sizes are in voxels and spacings in mm, (z, y, x).
+
+    Attributes:
+        bundle: name of the model.
+        seed: of weights, draws and augmentation.
+        classes: what the second stage tells apart, beside background; one of `CLASSES`.
+        spacing_mm: voxels of the slabs and of the second stage.
+        first_pooling: pixels of a slab that make one of the first stage's, each way.
+        slab: size of a training slab.
+        normalisation: low, high, mean, sd in HU.
+        dilation_mm: half axes of the ellipsoid by which the foreground grows to the second stage's mask.
+        first_overlap: distance of neighbouring slabs at inference, as a share of a slab.
+        samples: training phantoms (all training cases of a data set are used).
+        validation: held-out phantoms, or share of a data set's cases.
+        pool_start: slabs to wait for before the first step.
+        pool_capacity: slabs kept in memory.
+        source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
+        excluded: names of a data set's cases that are not used.
+        labels: class of each label id of a data set; an id that is not in it is background.
+        first, second: the stages.
+        augment: of both.
+    """
+
+    bundle: str
+    seed: int
+    spacing_mm: tuple[float, float, float]
+    slab: Size3
+    normalisation: dict[str, float]
+    dilation_mm: tuple[float, float, float]
+    first: StageConfig
+    second: StageConfig
+    classes: tuple[str, ...] = ("kidney", "mass")
+    first_pooling: int = 1
+    first_overlap: float = 0.5
+    samples: int = 400
+    validation: float = 8
+    pool_start: int = 24
+    pool_capacity: int = 400
+    source: dict[str, Any] = field(default_factory=dict)
+    excluded: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    augment: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.classes not in CLASSES:
+            raise InputError(f"classes must be one of {[list(c) for c in CLASSES]}, got {list(self.classes)}.")
+        factor = self.first_pooling
+        first = (self.slab[1] // factor, self.slab[2] // factor) if factor >= 1 else (0, 0)
+        if factor < 1 or any(a % factor for a in self.slab[1:]) or self.first.patch[1:] != first:
+            raise InputError(
+                f"first.patch must be the slab's plane, {self.slab[1:]}, divided by first_pooling {factor}; "
+                f"got {self.first.patch[1:]}."
+            )
+        fits = zip(self.second.patch, (1, *self.slab[1:]), (1, 16, 16), strict=True)
+        if self.first.patch[0] > self.slab[0] or any(p > s or p % m for p, s, m in fits):
+            raise InputError(
+                f"patches must fit into the slab {self.slab}, the second's be 1 slice with edges that are multiples "
+                f"of 16; got {self.first.patch} and {self.second.patch}."
+            )
+        if any(p % m for p, m in zip(self.first.patch, (4, 16, 16), strict=True)):
+            raise InputError(f"first.patch must be multiples of 4, 16 and 16, got {self.first.patch}.")
+        for name, stage in (("first", self.first), ("second", self.second)):
+            if stage.minutes is None and stage.steps is None:
+                raise InputError(f"{name} needs minutes or steps, got neither.")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The classes by the names that a bundle gives them, background first."""
+        return ("background", *("parenchyma" if name == "kidney" else name for name in self.classes))
+
+    @property
+    def first_spacing_mm(self) -> tuple[float, float, float]:
+        """Voxels of the first stage."""
+        z, y, x = self.spacing_mm
+        return z, y * self.first_pooling, x * self.first_pooling
+
+
+def load_config(source: str | Path) -> TwoStageConfig:
+    """A recipe of `RECIPES` by name, or a file with the same keys.
+
+    Raises:
+        InputError: if it cannot be read, or says what a run does not know.
+    """
+    path = RECIPES.get(str(source), Path(source))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: the recipe cannot be read ({error.strerror}). Choose another file.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected a recipe (JSON), but {error}. Mend the file.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+        raise InputError(f"{path}: expected an object with the key settings. Mend the file.")
+    return config_of(content["settings"], path.name)
+
+
+def config_of(settings: Mapping[str, Any], where: str) -> TwoStageConfig:
+    """A configuration from plain values.
+
+    Raises:
+        InputError: for an unknown or missing key, or values that contradict each other.
+    """
+    values = dict(settings)
+    for name, kind in (("first", StageConfig), ("second", StageConfig), ("augment", Augmentation)):
+        if isinstance(values.get(name), Mapping):
+            values[name] = _made(kind, values[name], f"{where}: {name}")
+    made: TwoStageConfig = _made(TwoStageConfig, values, where)
+    return made
+
+
+def changed(config: TwoStageConfig, stage: str, **changes: Any) -> TwoStageConfig:
+    """The configuration with some values of a stage (``first`` or ``second``) changed."""
+    return dataclasses.replace(config, **{stage: dataclasses.replace(getattr(config, stage), **changes)})
+
+
+def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(sorted(known))}.")
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise InputError(f"{where}: {error}. Mend the recipe.") from error

@@ -1,0 +1,214 @@
+"""Slabs in memory, and the batches of both stages that are drawn from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from KidneySegLib.inference.two_stage_mask import dilated
+from KidneySegLib.training.augment_contrast import ContrastSettings, random_contrast
+from KidneySegLib.training.samples import FULL_FRACTION, Sample
+from KidneySegLib.training.two_stage.config import TwoStageConfig
+
+#: Air, beyond a slab that was turned.
+_OUTSIDE_HU = -1024.0
+#: How often a drawn slice is one with the rarest class that its slab has, any foreground, or anything in the mask.
+_SLICE_SHARES = (0.45, 0.4, 0.15)
+
+
+class SlabPool:
+    """A ring of slabs; once full, new ones replace the oldest.
+
+    The second stage's slabs carry two more channels: ``y1``, which the first stage makes of them when they come in, and
+    the mask, which is made of the truth, as in the paper.
+
+    Args:
+        config: of the run.
+        capacity: of slabs.
+        first: the trained first stage, for slabs of the second; None for those of the first.
+    """
+
+    def __init__(self, config: TwoStageConfig, capacity: int, first: nn.Module | None = None) -> None:
+        self.config, self.capacity = config, capacity
+        self._first = first.eval() if first is not None else None
+        self.slabs: list[tuple[Tensor, Tensor]] = []
+        #: Most particular class of each slice of each slab: 0 none, else its number.
+        self.slices: list[Tensor] = []
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self.slabs)
+
+    def add(self, sample: Sample) -> None:
+        """Take a slab in.
+
+        Raises:
+            ValueError: if its shape is not the configuration's.
+        """
+        if sample.hu.shape != self.config.slab or len(sample.targets) != len(self.config.classes):
+            raise ValueError(
+                f"a slab must be {self.config.slab} with {len(self.config.classes)} targets, got {sample.hu.shape} and "
+                f"{len(sample.targets)}"
+            )
+        present = (sample.targets > FULL_FRACTION // 2).sum(axis=(2, 3)) >= 4
+        numbers = np.where(present, np.arange(1, len(present) + 1)[:, None], 0).max(axis=0)
+        if self._first is not None:
+            foreground = sample.targets.astype(np.int32).sum(axis=0) > FULL_FRACTION // 2
+            mask = dilated(foreground, self.config.dilation_mm, self.config.spacing_mm)
+            y1 = first_stage(self._first, torch.from_numpy(sample.hu.astype(np.float32))[None, None], self.config)[0]
+            more = np.stack([np.rint(y1.numpy() * FULL_FRACTION).astype(np.uint8), mask * np.uint8(FULL_FRACTION)])
+            sample = replace(sample, targets=np.concatenate([sample.targets, more]))
+            numbers = np.where(mask.any(axis=(1, 2)), numbers, -1)
+        item = torch.from_numpy(sample.hu), torch.from_numpy(sample.targets)
+        if len(self.slabs) < self.capacity:
+            self.slabs.append(item)
+            self.slices.append(torch.from_numpy(numbers))
+        else:
+            self.slabs[self._next], self.slices[self._next] = item, torch.from_numpy(numbers)
+        self._next = (self._next + 1) % self.capacity
+
+    def draw(self, count: int, depth: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Parts of slabs at random heights: HU (N, z, y, x) and targets (N, channels, z, y, x) in 0..1."""
+        parts = []
+        for _ in range(count):
+            number = int(torch.randint(len(self.slabs), (1,), generator=generator))
+            hu, targets = self.slabs[number]
+            start = self._start(self.slices[number], depth, generator)
+            parts.append((hu[start : start + depth].float(), targets[:, start : start + depth].float() / FULL_FRACTION))
+        return torch.stack([hu for hu, _ in parts]), torch.stack([targets for _, targets in parts])
+
+    def _start(self, slices: Tensor, depth: int, generator: torch.Generator) -> int:
+        if depth > 1:
+            return int(torch.randint(len(slices) - depth + 1, (1,), generator=generator))
+        chance = float(torch.rand(1, generator=generator))
+        rarest = slices == max(int(slices.max()), 0)
+        choices = [rarest, slices > 0, slices >= 0]
+        which = 0 if chance < _SLICE_SHARES[0] else 1 if chance < sum(_SLICE_SHARES[:2]) else 2
+        wanted = torch.nonzero(choices[which])[:, 0]
+        if len(wanted) == 0:
+            return int(torch.randint(len(slices), (1,), generator=generator))
+        return int(wanted[int(torch.randint(len(wanted), (1,), generator=generator))])
+
+
+def normalised(hu: Tensor, config: TwoStageConfig) -> Tensor:
+    """Network input of HU."""
+    n = config.normalisation
+    return (hu.clamp(n["low"], n["high"]) - n["mean"]) / n["sd"]
+
+
+@torch.no_grad()
+def first_stage(network: nn.Module, hu: Tensor, config: TwoStageConfig) -> Tensor:
+    """Probability of kidney and mass together (N, z, y, x) of slabs (N, 1, z, y, x) of HU, on the slabs' own voxels."""
+    factor = config.first_pooling
+    image = functional.avg_pool3d(normalised(hu, config), (1, factor, factor))
+    missing = -image.shape[2] % 4
+    image = functional.pad(image, (0, 0, 0, 0, 0, missing), mode="replicate")
+    probability = network(image).float().softmax(1)[:, 1:, : hu.shape[2]]
+    if factor > 1:
+        probability = functional.interpolate(probability, size=hu.shape[2:], mode="trilinear")
+    return probability[:, 0]
+
+
+def augmented(
+    hu: Tensor, targets: Tensor, config: TwoStageConfig, patch: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Random pose in the plane, contrast and noise, and a cut to a patch round the foreground.
+
+    Args:
+        hu: (N, z, y, x).
+        targets: (N, channels, z, y, x).
+        patch: (y, x) of the result.
+    """
+    settings = config.augment
+    count, depth, rows, columns = hu.shape
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    angle = uniform(-1, 1) * settings.rotation_degrees * math.pi / 180
+    scale = uniform(math.log(settings.scale[0]), math.log(settings.scale[1])).exp()
+    flip = torch.where(torch.rand(count, generator=generator) < settings.mirror_probability, -1.0, 1.0)
+    centre = _centres(targets, patch, generator)
+    # In units of grid_sample: -1 to 1 over the slab's plane; the patch spans `patch / size` of it.
+    zoom_y, zoom_x = patch[0] / rows / scale, patch[1] / columns / scale
+    aspect = columns / rows
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = angle.cos() * zoom_x * flip, -angle.sin() * zoom_y / aspect
+    theta[:, 1, 0], theta[:, 1, 1] = angle.sin() * zoom_x * aspect * flip, angle.cos() * zoom_y
+    theta[:, :, 2] = centre
+    grid = functional.affine_grid(theta, [count, 1, *patch], align_corners=False)
+    planes = torch.cat([(hu - _OUTSIDE_HU)[:, None], targets], dim=1)
+    moved = functional.grid_sample(planes.flatten(1, 2), grid, align_corners=False).unflatten(1, (-1, depth))
+    image, truth = moved[:, :1] + _OUTSIDE_HU, moved[:, 1:]
+    if settings.contrast_probability:
+        contrast = ContrastSettings(probability=settings.contrast_probability, strand_probability=0.3)
+        image = random_contrast(image, truth, contrast, False, generator)
+    if settings.blur:
+        deviation = float(uniform(0, settings.blur)[0])
+        image = _blurred(image, deviation)
+    if settings.noise_hu[1] > 0:
+        level = uniform(math.log(max(settings.noise_hu[0], 0.1)), math.log(settings.noise_hu[1])).exp()
+        noise = torch.randn(image.shape, generator=generator)
+        if float(torch.rand(1, generator=generator)) < 0.5:
+            noise = _blurred(noise, 0.7) * 2.2
+        image = image + level.view(-1, 1, 1, 1, 1) * noise
+    return image, truth
+
+
+def _centres(targets: Tensor, patch: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Centre (x, y) of each patch, in -1..1: a random voxel of the foreground, within the slab's plane."""
+    rows, columns = targets.shape[-2:]
+    reach = torch.tensor([1 - patch[1] / columns, 1 - patch[0] / rows])
+    centres = torch.zeros(len(targets), 2)
+    for number, flat in enumerate(targets.amax(dim=(1, 2))):
+        found = torch.nonzero(flat > 0.5)
+        if len(found):
+            y, x = (float(v) for v in found[int(torch.randint(len(found), (1,), generator=generator))])
+            centres[number] = torch.tensor([2 * x / columns - 1, 2 * y / rows - 1])
+    jitter = (torch.rand(len(targets), 2, generator=generator) - 0.5) * 0.3
+    return (centres + jitter * (reach > 0)).clamp(min=-reach, max=reach)
+
+
+def _blurred(image: Tensor, deviation: float) -> Tensor:
+    if deviation < 0.2:
+        return image
+    index = torch.arange(-3.0, 4.0)
+    weights = (-0.5 * (index / deviation).square()).exp()
+    weights = weights / weights.sum()
+    image = functional.conv3d(image, weights.view(1, 1, 1, -1, 1), padding=(0, 3, 0))
+    return functional.conv3d(image, weights.view(1, 1, 1, 1, -1), padding=(0, 0, 3))
+
+
+def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Image (N, 1, z, y, x) and targets (N, 2, z, y, x), background first, of the first stage."""
+    config = pool.config
+    depth, rows, columns = config.first.patch
+    factor = config.first_pooling
+    hu, targets = pool.draw(config.first.batch_size, depth, generator)
+    coarse = (1, factor, factor)
+    hu, targets = functional.avg_pool3d(hu[:, None], coarse)[:, 0], functional.avg_pool3d(targets, coarse)
+    image, truth = augmented(hu, targets, config, (rows, columns), generator)
+    foreground = truth.sum(dim=1, keepdim=True).clamp(0, 1)
+    return normalised(image, config), torch.cat([1 - foreground, foreground], dim=1)
+
+
+def second_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Input (N, 3, y, x), targets (N, classes + 1, y, x), background first, and mask (N, 1, y, x) of the second."""
+    config = pool.config
+    _, rows, columns = config.second.patch
+    hu, targets = pool.draw(config.second.batch_size, 1, generator)
+    image, truth = augmented(hu, targets, config, (rows, columns), generator)
+    image, truth = normalised(image[:, :, 0], config), truth[:, :, 0]
+    classes, y1, mask = truth[:, :-2], truth[:, -2:-1], (truth[:, -1:] > 0.5).float()
+    background = (1 - classes.sum(dim=1, keepdim=True)).clamp(0, 1)
+    return second_input(image, y1, mask), torch.cat([background, classes], dim=1), mask
+
+
+def second_input(image: Tensor, y1: Tensor, mask: Tensor) -> Tensor:
+    """The paper's I2 = mask * concat(y1 * I, I, (1 - y1) * I), each (N, 1, y, x)."""
+    return mask * torch.cat([y1 * image, image, (1 - y1) * image], dim=1)

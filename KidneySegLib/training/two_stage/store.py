@@ -1,0 +1,124 @@
+"""Slabs on disk: made once by worker processes, used by both stages and again when a run is resumed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from KidneySegLib.errors import KidneySegError
+from KidneySegLib.training.samples import Sample, SampleSource, read_sample, write_sample
+
+_ERRORS_FILE = "errors.txt"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def make_samples(source: SampleSource, seeds: Sequence[int], folder: Path, parent: int | None = None) -> None:
+    """Write the samples of each seed that are not there yet. One that fails is noted and left out.
+
+    Args:
+        parent: process without which there is no more need for samples.
+    """
+    for seed in seeds:
+        if parent is not None and os.getppid() != parent:
+            return
+        done = folder / f"{seed:010d}.done"
+        if done.exists():
+            continue
+        try:
+            for number, sample in enumerate(source(seed)):
+                write_sample(folder / f"{seed:010d}-{number:03d}.npz", sample)
+        except Exception:  # One case that cannot be drawn or read must not end the run.
+            with open(folder / _ERRORS_FILE, "a", encoding="utf-8") as file:
+                file.write(f"seed {seed}\n{traceback.format_exc()}\n")
+        done.touch()
+
+
+class SampleStore:
+    """A folder that fills with samples while training goes on.
+
+    Args:
+        source: makes the samples of a seed.
+        seeds: in the order in which they are made.
+        folder: of the files; what lies there from an earlier run is used.
+        workers: processes; 0 makes all samples at once, in this process.
+    """
+
+    def __init__(self, source: SampleSource, seeds: Sequence[int], folder: Path, workers: int) -> None:
+        self._source, self._seeds, self._folder, self._workers = source, tuple(seeds), folder, workers
+        self._read: set[str] = set()
+        self._processes: list[Any] = []
+
+    def __enter__(self) -> SampleStore:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / _ERRORS_FILE).unlink(missing_ok=True)
+        for leftover in self._folder.glob(".*.part"):
+            leftover.unlink()
+        missing = [seed for seed in self._seeds if not (self._folder / f"{seed:010d}.done").exists()]
+        if not self._workers:
+            make_samples(self._source, missing, self._folder)
+        else:
+            self._start(missing)
+        return self
+
+    def _start(self, missing: Sequence[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+        try:
+            for number in range(min(self._workers, len(missing))):
+                process = context.Process(
+                    target=make_samples,
+                    args=(self._source, missing[number :: self._workers], self._folder, os.getpid()),
+                    daemon=True,
+                )
+                process.start()
+                self._processes.append(process)
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join(timeout=10)
+
+    @property
+    def growing(self) -> bool:
+        """Whether more samples may come."""
+        return any(process.is_alive() for process in self._processes)
+
+    @property
+    def failures(self) -> str:
+        """Tracebacks of the seeds that could not be made; empty if there were none."""
+        file = self._folder / _ERRORS_FILE
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    def new(self, limit: int | None = None) -> Iterator[Sample]:
+        """Samples that were not given yet, at most ``limit``, of the store's own seeds only.
+
+        Raises:
+            KidneySegError: if there are none, none were given before, and none will come.
+        """
+        wanted = set(self._seeds)
+        found = [
+            path
+            for path in sorted(self._folder.glob("*.npz"))
+            if path.name not in self._read and int(path.name.split("-")[0]) in wanted
+        ]
+        if not found and not self._read and not self.growing:
+            raise KidneySegError(f"No training samples could be made. {self.failures[-1500:]}".strip())
+        for path in found[:limit]:
+            self._read.add(path.name)
+            try:
+                yield read_sample(path)
+            except ValueError:
+                path.unlink(missing_ok=True)  # Cut short by a power failure: made again next time.
+                path.with_name(f"{path.name.split('-')[0]}.done").unlink(missing_ok=True)

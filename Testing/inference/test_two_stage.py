@@ -1,0 +1,112 @@
+"""The two stages on a scan with networks whose answers are known: mask, masked background, slabs, sides' input."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+sitk = pytest.importorskip("SimpleITK")
+
+from KidneySegLib.inference.engine import StageClock  # noqa: E402
+from KidneySegLib.inference.two_stage import find_two_stage, first_stage  # noqa: E402
+from KidneySegLib.inference.two_stage_mask import dilated  # noqa: E402
+from KidneySegLib.models.bundle import BundleSpec, Normalisation  # noqa: E402
+from KidneySegLib.models.two_stage import TwoStageRecord  # noqa: E402
+from KidneySegLib.progress import Progress  # noqa: E402
+
+SPEC = BundleSpec(
+    name="known",
+    version="1",
+    title="known",
+    licence="Apache-2.0",
+    citation="",
+    intended_use="test",
+    network="UNetPlusPlus",
+    network_arguments={},
+    spacing_mm=(5.0, 2.0, 2.0),
+    patch_size=(1, 32, 32),
+    size_multiple=(1, 16, 16),
+    normalisation=Normalisation(-200.0, 400.0, 0.0, 100.0),
+    outputs=("background", "parenchyma", "mass"),
+    activation="softmax",
+    two_stage=TwoStageRecord("VNet2D3D", {}, 2, 4, 2, (10.0, 4.0, 4.0)),
+)
+
+
+class Known:
+    """Stage 1 calls everything above 100 HU foreground; stage 2 everything kidney, above 250 HU mass."""
+
+    bundle = SPEC
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def first(self, slab: np.ndarray) -> np.ndarray:
+        return np.concatenate([-20 * (slab - 1.0), 20 * (slab - 1.0)], axis=1)
+
+    def second(self, given: np.ndarray) -> np.ndarray:
+        self.seen.append(given)
+        zero = np.zeros_like(given[:, :1])
+        return np.concatenate([zero - 20, zero, 20 * (given[:, 1:2] - 2.5)], axis=1)
+
+
+def scan() -> sitk.Image:
+    array = np.full((12, 64, 64), -100, np.int16)
+    array[4:8, 20:32, 20:32] = 200
+    array[4:8, 20:32, 26:32] = 300
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 2.0, 5.0))
+    return image
+
+
+def test_dilation_is_in_mm_along_each_axis_and_nothing_of_nothing() -> None:
+    point = np.zeros((9, 9, 9), bool)
+    point[4, 4, 4] = True
+    found = dilated(point, (10.0, 4.0, 4.0), (5.0, 2.0, 2.0))
+    assert found[:, 4, 4].tolist() == [False, False, *[True] * 5, False, False]
+    assert found[4, :, 4].tolist() == found[4, 4, :].tolist() == found[:, 4, 4].tolist()
+    assert not found[6, 6, 4]
+    assert not dilated(np.zeros((2, 2, 2), bool), (1, 1, 1), (1, 1, 1)).any()
+
+
+def test_labels_lie_where_the_networks_say_and_only_inside_of_the_mask() -> None:
+    networks, image = Known(), scan()
+    labels, index = find_two_stage(networks, image, StageClock().timed, Progress())  # type: ignore[arg-type]
+    whole = np.zeros((12, 64, 64), np.uint8)
+    x, y, z = index
+    array = sitk.GetArrayFromImage(labels)
+    whole[z : z + array.shape[0], y : y + array.shape[1], x : x + array.shape[2]] = array
+    assert (whole[5, 20:32, 20:25] == 1).all()
+    assert (whole[5, 20:32, 27:31] == 4).all()
+    # Stage 2 calls all that it sees kidney: what is background is so because of the mask (two pixels, two slices).
+    assert whole[5, 26, 18:20].all()
+    assert not whole[5, 26, :16].any()
+    assert whole[2:10].any(axis=(1, 2)).all()
+    assert not whole[:2].any()
+    assert labels.TransformIndexToPhysicalPoint((0, 0, 0)) == pytest.approx(image.TransformIndexToPhysicalPoint(index))
+
+
+def test_each_slice_is_paired_with_its_own_mask_and_the_formula_holds() -> None:
+    networks = Known()
+    find_two_stage(networks, scan(), StageClock().timed, Progress())  # type: ignore[arg-type]
+    for given in networks.seen:
+        assert given.shape[2] % 16 == given.shape[3] % 16 == 0
+        assert np.allclose(given[:, 0] + given[:, 2], given[:, 1], atol=1e-5)
+    kidney_slices = [float(given[:, 1].max()) for given in networks.seen]
+    assert kidney_slices == pytest.approx([-1, -1, 3, 3, 3, 3, -1, -1]) or max(kidney_slices[2:6]) == 3
+
+
+def test_slabs_are_averaged_and_odd_sizes_come_back() -> None:
+    volume = np.full((7, 33, 50), 2.0, np.float32)
+    y1 = first_stage(SimpleNamespace(bundle=SPEC, first=Known().first), volume, Progress())  # type: ignore[arg-type]
+    assert y1.shape == volume.shape
+    assert (y1[:, :30, :46] > 0.99).all()
+
+
+def test_a_scan_without_a_kidney_gives_an_empty_map() -> None:
+    image = sitk.Image(20, 20, 6, sitk.sitkInt16) - 500
+    labels, index = find_two_stage(Known(), image, StageClock().timed, Progress())  # type: ignore[arg-type]
+    assert not sitk.GetArrayViewFromImage(labels).any()
+    assert index == (0, 0, 0)

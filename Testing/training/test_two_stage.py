@@ -1,0 +1,215 @@
+"""The two-stage recipe: losses on literal numbers, the KiTS layout, and a short run to a bundle that segments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("openvino")
+import SimpleITK as sitk  # noqa: E402
+
+from KidneySegLib.errors import InputError, ModelError  # noqa: E402
+from KidneySegLib.measurement.table import read_csv  # noqa: E402
+from KidneySegLib.models.manifest import read_bundle  # noqa: E402
+from KidneySegLib.pipeline import segment_case  # noqa: E402
+from KidneySegLib.training.samples import Sample  # noqa: E402
+from KidneySegLib.training.two_stage.config import RECIPES, TwoStageConfig, config_of, load_config  # noqa: E402
+from KidneySegLib.training.two_stage.kits import find_cases, kits_data  # noqa: E402
+from KidneySegLib.training.two_stage.losses import cross_entropy, masked_cross_entropy  # noqa: E402
+from KidneySegLib.training.two_stage.run import phantom_data, train_two_stage  # noqa: E402
+from KidneySegLib.training.two_stage.slabs import SlabPool, second_batch, second_input  # noqa: E402
+from KidneySegLib.training.two_stage.trainer import new_network  # noqa: E402
+
+TINY = {
+    "bundle": "tiny",
+    "seed": 1,
+    "spacing_mm": [5.0, 6.0, 6.0],
+    "first_pooling": 2,
+    "slab": [8, 64, 64],
+    "normalisation": {"low": -200.0, "high": 400.0, "mean": 60.0, "sd": 120.0},
+    "dilation_mm": [15.0, 15.0, 15.0],
+    "labels": {"1": "kidney", "2": "mass", "3": "kidney"},
+    "samples": 3,
+    "validation": 1,
+    "pool_start": 2,
+    "excluded": ["case_00001"],
+    "first": {"batch_size": 2, "patch": [8, 32, 32], "arguments": {"width": 2}, "steps": 2},
+    "second": {"batch_size": 2, "patch": [1, 32, 32], "arguments": {"filters": [4, 4, 4, 4, 4]}, "steps": 2},
+    "augment": {"rotation_degrees": 5, "contrast_probability": 0.5, "noise_hu": [1, 5], "mirror_probability": 0.5},
+}
+
+
+@pytest.fixture
+def tiny() -> TwoStageConfig:
+    return config_of(TINY, "tiny")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_shipped_recipes_make_networks(name: str) -> None:
+    config = load_config(name)
+    assert (config.first.batch_size, config.second.batch_size) == (12, 8)
+    assert config.first.learning_rate == config.second.learning_rate == 1e-3
+    assert config.spacing_mm[0] == 5.0
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in new_network(config, "second").parameters())
+    assert parameters == 9_042_540 or name == "phantom"
+
+
+def test_every_choice_of_the_paper_s_recipe_says_whose_it_is() -> None:
+    choices = json.loads(RECIPES["kits"].read_text(encoding="utf-8"))["choices"]
+    assert {choice["whose"] for choice in choices} == {"paper", "code", "ours"}
+    assert all(choice["whose"] != "ours" or choice.get("note") for choice in choices if "loss" in choice["item"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("classes", ["mass"], "classes must be"),
+        ("slab", [8, 64, 60], "first.patch"),
+        ("unheard", 1, "unheard not known"),
+        ("second", {"batch_size": 1, "patch": [1, 40, 32], "steps": 1}, "patches must fit"),
+        ("first", {"batch_size": 1, "patch": [8, 32, 32]}, "minutes or steps"),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        config_of({**TINY, key: value}, "tiny")
+
+
+def test_cross_entropy_of_known_probabilities() -> None:
+    logits = torch.tensor([0.2, 0.8]).log().view(1, 2, 1, 1, 1)
+    targets = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)
+    assert float(cross_entropy(logits, targets)) == pytest.approx(-math.log(0.8))
+
+
+def test_masked_cross_entropy_is_a_mean_over_pixels_and_channels_and_blind_outside_of_the_mask() -> None:
+    logits = torch.tensor([[0.5, 0.1], [0.25, 0.1], [0.25, 0.8]]).log().view(1, 3, 1, 2)
+    targets = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]).view(1, 3, 1, 2)
+    mask = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    assert float(masked_cross_entropy([logits, logits], targets, mask)) == pytest.approx(math.log(2) / 6)
+
+
+def test_second_input_is_the_printed_formula() -> None:
+    image, y1 = torch.tensor([[[[2.0, -4.0]]]]), torch.tensor([[[[0.25, 1.0]]]])
+    mask = torch.tensor([[[[1.0, 0.0]]]])
+    assert second_input(image, y1, mask)[0, :, 0].tolist() == [[0.5, 0.0], [2.0, 0.0], [1.5, 0.0]]
+
+
+def test_a_slab_of_the_second_stage_carries_y1_and_the_mask_of_the_truth(tiny: TwoStageConfig) -> None:
+    targets = np.zeros((2, 8, 64, 64), np.uint8)
+    targets[0, 3:5, 30:34, 30:34] = 255
+    pool = SlabPool(tiny, 4, new_network(tiny, "first"))
+    pool.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
+    _, held = pool.slabs[0]
+    assert held.shape == (4, 8, 64, 64)
+    mask = held[3].numpy() > 0
+    assert mask[0:8, 32, 32].all()  # 15 mm are three slices.
+    assert mask[4, 27:36, 32].sum() == 8  # 4 pixels, and two of 6 mm on either side.
+    given, wanted, inside = second_batch(pool, torch.Generator().manual_seed(0))
+    assert given.shape == (2, 3, 32, 32)
+    assert torch.allclose(wanted.sum(1), torch.ones(2, 32, 32), atol=1e-3)
+    assert set(inside.unique().tolist()) <= {0.0, 1.0}
+    assert not given[(inside == 0).expand_as(given)].any()
+
+
+def test_phantoms_are_seen_with_masses_and_with_cysts_in_the_kidney_unless_told(tiny: TwoStageConfig) -> None:
+    source = {"variant_shares": {"large_mass": 1.0}, "elsewhere_probability": 0.0, "jitter_mm": 0.0}
+    data = phantom_data(dataclasses.replace(tiny, source=source))
+    sample = next(iter(data.source(data.training[0])))
+    assert sample.hu.shape == (8, 64, 64)
+    assert (sample.targets > 127).any(axis=(1, 2, 3)).all()
+    assert not set(data.training) & set(data.validation)
+    apart = dataclasses.replace(tiny, classes=("kidney", "cyst", "mass"), source=source)
+    seed = data.training[0]
+    three = next(iter(phantom_data(apart).source(seed))).targets.astype(int)
+    both = sample.targets.astype(int)
+    assert np.abs(three[0] + three[1] - both[0]).max() <= 2
+
+
+@pytest.fixture(scope="module")
+def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three phantoms in KiTS' layout, one of them an excluded case, and an unfinished one."""
+    from KidneySegLib.phantom.grid import Grid
+    from KidneySegLib.phantom.render import render
+    from KidneySegLib.phantom.scene import sample_scene
+
+    folder = tmp_path_factory.mktemp("kits")
+    for number in range(3):
+        scene = sample_scene(400_000 + number, variant="large_mass", phase="arterial")
+        shape, spacing = (24, 60, 72), (6.0, 5.0, 5.0)
+        low = [-(n - 1) / 2 * s for n, s in zip(shape[::-1], spacing[::-1], strict=True)]
+        rendering = render(scene, Grid(shape_zyx=shape, spacing_mm_zyx=spacing, origin_mm_xyz=(low[0], low[1], low[2])))
+        labels = np.zeros(shape, np.uint8)
+        for key, share in rendering.fractions.items():
+            meaning = {"parenchyma": 1, "mass": 2, "cyst": 3}.get(key.split("_")[1])
+            if meaning:
+                labels[share > 0.5] = meaning
+        case = folder / f"case_{number:05d}"
+        case.mkdir()
+        for name, array in (("imaging", rendering.hu.astype(np.int16)), ("segmentation", labels)):
+            # KiTS19 stores slices along the first axis of its NIfTI, sagittal planes of the array.
+            image = sitk.GetImageFromArray(array)
+            image.SetSpacing(spacing[::-1])
+            image.SetOrigin(low)
+            sitk.WriteImage(sitk.PermuteAxes(image, [2, 1, 0]), str(case / f"{name}.nii.gz"))
+    (folder / "case_00003").mkdir()
+    return folder
+
+
+def test_kits_layout_excluded_and_unfinished_cases_are_left_out_and_told(kits: Path, tiny: TwoStageConfig) -> None:
+    cases, notes = find_cases(kits, tiny.excluded)
+    assert [case.name for case in cases] == ["case_00000", "case_00002"]
+    assert any("case_00001 is excluded" in note for note in notes)
+    assert any("case_00003 has no imaging.nii.gz" in note for note in notes)
+    with pytest.raises(InputError, match="no usable case"):
+        find_cases(kits / "case_00000")
+
+
+def test_kits_slabs_lie_as_the_network_sees_them(kits: Path, tiny: TwoStageConfig) -> None:
+    data = kits_data(kits, tiny)
+    assert len(data.training) == len(data.validation) == 1
+    slabs = list(data.source(data.training[0]))
+    assert all(slab.hu.shape == (8, 64, 64) for slab in slabs)
+    found = max(slabs, key=lambda slab: int(slab.targets.astype(int).sum()))
+    kidney = found.targets[0] > 127
+    assert kidney.any()
+    assert 20 < found.hu[kidney].mean() < 400
+    assert found.hu[:, 0, 0].mean() < -800  # Air in front of the body's corner.
+
+
+def test_short_run_on_the_kits_layout_makes_a_bundle_that_segments(
+    kits: Path, tiny: TwoStageConfig, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    bundle = train_two_stage(kits, run, tiny, workers=0)
+    assert bundle.path == run / "bundles" / "tiny"
+    assert set(bundle.sha256) == {
+        *("first.safetensors", "first.xml", "first.bin"),
+        *("weights.safetensors", "network.xml", "network.bin"),
+    }
+    assert bundle.outputs == ("background", "parenchyma", "mass")
+    assert read_bundle(bundle.path).two_stage == bundle.two_stage
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    assert record["stages"]["second"]["steps"] == 2
+    assert record["left_out"]
+    with pytest.raises(InputError, match="training run already"):
+        train_two_stage(kits, run, tiny, workers=0)
+    assert train_two_stage(kits, run, tiny, workers=0, resume=True).digest != ""
+    result = segment_case(kits / "case_00000" / "imaging.nii.gz", tmp_path / "out", model=bundle.path)
+    assert result.provenance["backend"] == "openvino"
+    table = read_csv(tmp_path / "out" / "volumes.csv")
+    assert "cysts_in_kidney" in table.flags
+    assert all(row.cortex_ml is None and row.cyst_ml is None and row.total_kidney_ml is None for row in table)
+
+
+def test_a_file_that_was_changed_is_refused(kits: Path, tiny: TwoStageConfig, tmp_path: Path) -> None:
+    bundle = train_two_stage(kits, tmp_path / "run", tiny, workers=0)
+    (bundle.path / "first.bin").write_bytes(b"x" + (bundle.path / "first.bin").read_bytes()[1:])
+    with pytest.raises(ModelError, match=r"first\.bin"):
+        segment_case(kits / "case_00000" / "imaging.nii.gz", tmp_path / "out", model=bundle.path)
