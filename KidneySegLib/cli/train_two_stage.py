@@ -17,8 +17,8 @@ tells kidney from mass inside it. Cysts stay within the kidney, and cortex is no
 
 Without DATASET it learns from synthetic phantoms, with a recipe for a processor. DATASET is a folder in KiTS' layout
 (case_00000/imaging.nii.gz and segmentation.nii.gz: 1 kidney, 2 tumour, 3 cyst); its recipe is the paper's, for a
-graphics card. Both recipes (KidneySegLib/training/two_stage/*.json) can be copied and changed (--config); kits.json says
-whose each choice is.
+graphics card. Both recipes (KidneySegLib/training/two_stage/*.json) may be copied and changed (--config); kits.json
+says whose each choice is.
 
 OUT gets first/ and second/ (checkpoint, log.csv, log.png), samples/, record.json and bundles/. Ctrl-C leaves a
 checkpoint; --resume goes on from it.
