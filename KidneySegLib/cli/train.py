@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
-from KidneySegLib.cli import train_luo_li, train_two_stage, train_ultrasound
+from KidneySegLib.cli import train_finetune, train_luo_li, train_two_stage, train_ultrasound
 from KidneySegLib.errors import DependencyError
 from KidneySegLib.progress import CancelToken
 
@@ -16,6 +16,7 @@ Train a model. Recipes:
 
   embedded     the model that ships with the program: a localiser and a fine network, both trained only on the
                synthetic phantom. OUT gets a folder for each network (checkpoint, log.csv, log.png) and bundles/.
+  finetune     a model goes on learning from the corrected cases of a data set, and is judged before and after.
   luo-li-2025  the nnU-Net protocol of Luo and Li (2025) on your own labelled scans: parenchyma and cortex, five-fold
                cross-validation, the best folds registered as one model.
   two-stage    kidneys and masses after Zhu et al. (KiTS19), on phantoms or on a folder in KiTS' layout.
@@ -52,6 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     recipe.add_argument("--resume", action="store_true", help="go on where an interrupted run in OUT stopped")
     shared.add_quiet(recipe)
     recipe.set_defaults(run=run_embedded)
+    train_finetune.add_recipe(recipes)
     train_luo_li.add_recipe(recipes)
     train_two_stage.add_recipe(recipes)
     train_ultrasound.add_recipe(recipes)

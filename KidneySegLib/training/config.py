@@ -118,6 +118,21 @@ def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise InputError(f"{where}: {error}. Mend the file.") from error
 
 
+def read_settings(path: Path, cls: type[T]) -> T:
+    """A dataclass of settings from a JSON file that holds its fields.
+
+    Raises:
+        InputError: if the file cannot be read, or says something that the class does not know.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the recipe cannot be read ({error}). Mend it, or choose another file.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings by name. Mend the file.")
+    return _from_mapping(cls, values, path.name)
+
+
 def load_config(path: Path | None = None) -> EmbeddedConfig:
     """Read a recipe.
 

@@ -1,0 +1,55 @@
+"""Phantoms that a model is reminded of while it learns from patients, and those on which it must not get worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from KidneySegLib.progress import Progress
+from KidneySegLib.training.config import NetworkConfig
+from KidneySegLib.training.samples import Sample, SampleSource, read_sample, write_sample
+from KidneySegLib.training.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
+
+#: Seeds far from those that the shipped weights began with.
+_FIRST_TRAINING, _FIRST_VALIDATION = 900_000_000, 450_000
+
+
+def phantom_samples(
+    config: NetworkConfig, count: int, folder: Path, progress: Progress, source: SampleSource | None = None
+) -> Iterator[Sample]:
+    """Boxes of phantoms; what was rendered once is kept in a folder and read from there.
+
+    Args:
+        count: patients.
+        source: in place of the phantom, for tests.
+    """
+    from KidneySegLib.training.network_run import sample_source
+
+    source = source or sample_source(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        progress.report("phantoms", number / count, f"phantom {number + 1} of {count}")
+        seed = TRAINING_SEEDS.seed(_FIRST_TRAINING + number)
+        done = folder / f"{seed}.done"
+        if not done.exists():
+            for index, sample in enumerate(source(seed)):
+                write_sample(folder / f"{seed}-{index}.npz", sample)
+            done.touch()
+        for path in sorted(folder.glob(f"{seed}-*.npz")):
+            # The shipped model learnt the cortex of all phantoms, visible or not; so it goes on.
+            yield replace(read_sample(path), cortex_weight=1.0)
+
+
+def original_cases(count: int, folder: Path, progress: Progress) -> tuple[Path, ...]:
+    """Whole scans of phantoms, as the shipped model was made for, from validation seeds: never trained on."""
+    from KidneySegLib.phantom.output import TRUTH_NAME, write_case
+
+    found = []
+    for number in range(count):
+        progress.report("phantoms", number / max(count, 1), f"test phantom {number + 1} of {count}")
+        case = folder / f"original_{number + 1:04d}"
+        if not (case / TRUTH_NAME).exists():
+            write_case(case, VALIDATION_SEEDS.seed(_FIRST_VALIDATION + number), phase="arterial")
+        found.append(case)
+    return tuple(found)

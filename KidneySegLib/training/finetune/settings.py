@@ -1,0 +1,133 @@
+"""The settings of fine-tuning: a JSON file beside this one, and what the command line changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from KidneySegLib.errors import InputError, ModelError
+from KidneySegLib.models import Bundle
+from KidneySegLib.training.config import NetworkConfig, read_settings
+
+#: The settings that are used unless a changed copy is given.
+DEFAULT_RECIPE = Path(__file__).with_name("recipe.json")
+#: Outputs for which labels of a data set, and the phantom, have a target.
+TRAINABLE = ("parenchyma", "cortex", "cyst", "mass")
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How a model goes on learning. All are choices of this project; no paper is followed.
+
+    Attributes:
+        seed: of draws and augmentation.
+        steps: optimiser steps for each network of the bundle that is trained.
+        batch_size: patches a step, all of the data set or all of phantoms.
+        learning_rate: at its peak; it falls along half a cosine.
+        weight_decay, warmup_steps, average_decay, gradient_norm: as for `NetworkConfig`.
+        checkpoint_minutes: between two checkpoints.
+        margin_voxels: a box round a kidney is the patch and this much on each side.
+        elsewhere_boxes: boxes of each case that lie anywhere, to learn what is no kidney.
+        phantom_share: share of the steps that learn from phantoms.
+        phantoms: patients of the phantom that are rendered.
+        phantom_arguments: of `phantom_samples.KidneyBoxes`.
+        phantom_augment, case_augment: random changes of phantoms, which have no noise, and of scans, which do.
+        original_cases: phantoms on which the model must not get worse.
+        original_loss_points: how many points of Dice (hundredths) it may lose there.
+    """
+
+    seed: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    average_decay: float
+    gradient_norm: float
+    checkpoint_minutes: float
+    margin_voxels: int
+    elsewhere_boxes: int
+    phantom_share: float
+    phantoms: int
+    original_cases: int
+    original_loss_points: float
+    phantom_arguments: dict[str, Any] = field(default_factory=dict)
+    phantom_augment: dict[str, Any] = field(default_factory=dict)
+    case_augment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.phantom_share < 1:
+            raise InputError(
+                f"phantom_share must be at least 0 and below 1, got {self.phantom_share}. Mend the recipe."
+            )
+        for name in ("steps", "batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}. Mend the recipe.")
+        if self.phantom_share > 0 and self.phantoms < 1:
+            raise InputError("phantoms must be at least 1 where phantom_share is above 0. Mend the recipe.")
+
+
+def load_settings(path: Path | None = None) -> FinetuneSettings:
+    """Read settings; ``None``: the default ones.
+
+    Raises:
+        InputError: if the file cannot be read, or says something that is not known.
+    """
+    return read_settings(path or DEFAULT_RECIPE, FinetuneSettings)
+
+
+def network_config(bundle: Bundle, settings: FinetuneSettings) -> NetworkConfig:
+    """What the trainer must know of a bundle's network: all of it is the bundle's own but for the pace.
+
+    Raises:
+        ModelError: for a bundle that cannot be trained here.
+    """
+    why = _why_not(bundle)
+    if why:
+        raise ModelError(f"The model {bundle.name} cannot be fine-tuned: {why}.")
+    n, margin = bundle.normalisation, 2 * settings.margin_voxels
+    z, y, x = bundle.patch_size
+    return NetworkConfig(
+        bundle=bundle.name,
+        source="kidney_boxes",
+        source_arguments=settings.phantom_arguments,
+        outputs=bundle.outputs,
+        activation=bundle.activation,
+        spacing_mm=bundle.spacing_mm[0],
+        box=(z + margin, y + margin, x + margin),
+        patch=bundle.patch_size,
+        normalisation={"low": n.low_hu, "high": n.high_hu, "mean": n.mean_hu, "sd": n.standard_deviation_hu},
+        arguments=dict(bundle.network_arguments),
+        augment=settings.phantom_augment,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup_steps,
+        average_decay=settings.average_decay,
+        gradient_norm=settings.gradient_norm,
+        steps=settings.steps,
+        validation_seeds=0,
+        validation_minutes=float("inf"),
+        checkpoint_minutes=settings.checkpoint_minutes,
+        mirror_axes=bundle.mirror_axes,
+        use_cortex_weight="cortex" in bundle.outputs,
+    )
+
+
+def _why_not(bundle: Bundle) -> str:
+    if bundle.is_localiser:
+        return "it is a localiser; give a model that measures kidneys, such as kidneyseg-arterial"
+    if bundle.nnunet is not None:
+        return "it came from nnU-Net; export the data set (kidneyseg dataset export --format nnunet) and train there"
+    if bundle.network != "UNet3D" or bundle.activation != "sigmoid":
+        return f"only UNet3D networks with sigmoid outputs can, this is {bundle.network} with {bundle.activation}"
+    unknown = [name for name in bundle.outputs if name not in TRAINABLE]
+    if unknown or "parenchyma" not in bundle.outputs:
+        return f"its outputs must be parenchyma and any of {', '.join(TRAINABLE[1:])}, got {', '.join(bundle.outputs)}"
+    if max(bundle.spacing_mm) - min(bundle.spacing_mm) > 1e-6:
+        return f"its voxels must be cubes, as phantoms are rendered, got {bundle.spacing_mm} mm"
+    if any(size % multiple for size, multiple in zip(bundle.patch_size, bundle.size_multiple, strict=True)):
+        return f"its patch {bundle.patch_size} is no multiple of {bundle.size_multiple}"
+    return "" if prod(bundle.patch_size) else "its patch is empty"

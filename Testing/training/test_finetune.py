@@ -1,0 +1,217 @@
+"""A model goes on learning from a data set: it gets better or it is refused, and what is held out stays so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from stub_phantom import Balls
+
+from KidneySegLib.ct import read_ct
+from KidneySegLib.errors import InputError, ModelError
+from KidneySegLib.export.dataset import Addition, DataSet, Split
+from KidneySegLib.models import Bundle, BundleSpec, Normalisation, find_bundle, verify_bundle, write_bundle
+from KidneySegLib.networks import build_network
+from KidneySegLib.training.finetune.cases import case_samples, material
+from KidneySegLib.training.finetune.judge import Figures, figures, verdict
+from KidneySegLib.training.finetune.run import finetune
+from KidneySegLib.training.finetune.settings import FinetuneSettings, load_settings, network_config
+
+ARGUMENTS = {
+    "in_channels": 1,
+    "out_channels": 2,
+    "features": [4, 8],
+    "normalisation": "instance",
+    "activation": "leaky_relu",
+    "deep_supervision": False,
+}
+
+
+def ball_case(seed: int, cortex_hu: float = 140.0) -> tuple[sitk.Image, sitk.Image]:
+    """A kidney-like ball of radius 12 mm on the patient's left: CT and labels."""
+    random = np.random.default_rng(seed)
+    shape = (40, 48, 48)
+    centre = np.array([20.0, 24.0, 30.0]) + random.uniform(-3, 3, 3)
+    distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(np.indices(shape), centre, strict=True)))
+    labels = np.where(distance < 8, 4, np.where(distance < 12, 3, 0)).astype(np.uint8)
+    hu = np.where(labels == 3, cortex_hu, np.where(labels == 4, 90.0, -80.0)) + random.normal(0, 8, shape)
+    images = sitk.GetImageFromArray(np.rint(hu).astype(np.int16)), sitk.GetImageFromArray(labels)
+    for image in images:
+        image.SetSpacing((2.0, 2.0, 2.0))
+    return images
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    torch.manual_seed(1)
+    spec = BundleSpec(
+        name="tiny",
+        version="1",
+        title="t",
+        licence="Apache-2.0",
+        citation="",
+        intended_use="tests",
+        network="UNet3D",
+        network_arguments=ARGUMENTS,
+        spacing_mm=(2.0, 2.0, 2.0),
+        patch_size=(16, 16, 16),
+        size_multiple=(2, 2, 2),
+        normalisation=Normalisation(-250.0, 500.0, 50.0, 150.0),
+        outputs=("parenchyma", "cortex"),
+        activation="sigmoid",
+    )
+    return write_bundle(tmp_path / "tiny", spec, build_network("UNet3D", ARGUMENTS).state_dict())
+
+
+@pytest.fixture
+def settings() -> FinetuneSettings:
+    return replace(
+        load_settings(),
+        steps=60,
+        batch_size=2,
+        learning_rate=0.02,
+        warmup_steps=2,
+        average_decay=0.8,
+        margin_voxels=4,
+        phantoms=3,
+        original_cases=0,
+        phantom_augment={"pose": {"shift_voxels": [2.0, 2.0, 2.0], "warp_node_voxels": 8.0}},
+        case_augment={
+            "pose": {"shift_voxels": [3.0, 3.0, 3.0], "warp_node_voxels": 8.0},
+            "contrast": {"probability": 0.0},
+            "scanner": {"thick_probability": 0.0, "coarse_probability": 0.0, "noise_hu": [0.5, 4.0]},
+        },
+    )
+
+
+def make_data_set(folder: Path, held_out: int = 2, train: int = 3, *, wrong: bool = False) -> DataSet:
+    data_set = DataSet.create(folder)
+    for number in range(held_out + train):
+        image, labels = ball_case(number)
+        path = folder.parent / f"scan{number}.nii.gz"
+        sitk.WriteImage(image, str(path))
+        split = Split.TEST if number < held_out else Split.TRAIN
+        if wrong and split is Split.TRAIN:  # somebody drew the fat, not the kidney
+            array = sitk.GetArrayFromImage(labels)
+            labels = sitk.GetImageFromArray(np.where(array > 0, 0, 4).astype(np.uint8))
+            labels.CopyInformation(image)
+        data_set.add(read_ct(path), labels, Addition(reader="Dr. A", split=split))
+    return data_set
+
+
+SOURCE = Balls(shape=(24, 24, 24))
+
+
+def test_boxes_hold_the_kidney_at_the_bundles_spacing(bundle: Bundle) -> None:
+    image, labels = ball_case(0)
+    array = sitk.GetArrayFromImage(labels)
+    box, elsewhere = case_samples(image, array, bundle, (32, 32, 32), number=0)
+    assert box.hu.shape == (32, 32, 32)
+    assert box.targets[0].sum() / 255 == pytest.approx((array > 0).sum(), rel=0.01)
+    assert box.targets[1].sum() / 255 == pytest.approx((array == 3).sum(), rel=0.01)
+    inside = box.targets[1] == 255
+    assert 130 < box.hu[inside].mean() < 150
+    where = np.argwhere(box.targets[0] > 127).mean(axis=0)
+    assert np.abs(where - 15.5).max() < 1.5
+    assert box.cortex_weight == 1
+    assert elsewhere.hu.shape == box.hu.shape
+
+
+def test_a_kidney_that_is_not_divided_teaches_no_cortex(bundle: Bundle) -> None:
+    image, labels = ball_case(0)
+    array = np.where(sitk.GetArrayFromImage(labels) > 0, 14, 0).astype(np.uint8)
+    box = next(case_samples(image, array, bundle, (32, 32, 32), number=0))
+    assert box.cortex_weight == 0
+    assert box.targets[0].any()
+    assert not box.targets[1].any()
+
+
+def test_better_model_is_accepted_and_segments(
+    tmp_path: Path, bundle: Bundle, settings: FinetuneSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIDNEYSEG_HOME", str(tmp_path / "home"))
+    data_set = make_data_set(tmp_path / "data")
+    result = finetune(
+        bundle.path, data_set.folder, tmp_path / "run", settings=settings, name="better", source=SOURCE, device="cpu"
+    )
+    assert not result.judgement.refused
+    before, after = result.judgement.held_out_before, result.judgement.held_out_after
+    assert min(one.parenchyma_dice for one in after) > 0.8 > max(one.parenchyma_dice for one in before)
+    assert result.registered is not None
+    registered = find_bundle("better")
+    verify_bundle(registered)
+    said = json.loads((registered.path / "model.json").read_text(encoding="utf-8"))
+    assert said["training"]["parent"]["sha256"] == bundle.digest
+    held_out = {case.case_id for case in data_set.cases() if case.split is Split.TEST}
+    assert set(said["training"]["held_out"]) == held_out
+    assert not held_out & set(said["training"]["cases"])
+    assert said["metrics"]["finetuning"]["held_out_after"]["cases"] == 2
+    with pytest.raises(InputError, match="already"):
+        finetune(bundle.path, data_set.folder, tmp_path / "run", settings=settings, source=SOURCE)
+    with pytest.raises(ModelError, match="better"):
+        finetune(bundle.path, data_set.folder, tmp_path / "run2", settings=settings, name="better", source=SOURCE)
+    again = finetune(bundle.path, data_set.folder, tmp_path / "run", settings=settings, source=SOURCE, resume=True)
+    assert again.judgement.held_out_before == before
+
+    # From the good model on: labels that are wrong make it worse, and it is refused.
+    bad = make_data_set(tmp_path / "bad", wrong=True)
+    refused = finetune(
+        "better", bad.folder, tmp_path / "worse", settings=settings, name="better", replace=True, source=SOURCE
+    )
+    assert "fell" in refused.judgement.refused
+    assert refused.registered is None
+    assert refused.bundle.path.parent == tmp_path / "worse" / "rejected"
+    assert find_bundle("better").digest == registered.digest
+
+
+def test_without_held_out_cases_nothing_is_registered(
+    tmp_path: Path, bundle: Bundle, settings: FinetuneSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIDNEYSEG_HOME", str(tmp_path / "home"))
+    data_set = make_data_set(tmp_path / "data", held_out=0, train=1)
+    result = finetune(
+        bundle.path, data_set.folder, tmp_path / "run", settings=replace(settings, steps=2), name="x", source=SOURCE
+    )
+    assert "no held-out case" in result.judgement.refused
+    assert result.registered is None
+
+
+def test_held_out_cases_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no case to train on"):
+        material(make_data_set(tmp_path / "data", held_out=1, train=0))
+
+
+def test_figures_of_maps_that_are_known() -> None:
+    truth = np.array([[[1, 1, 2, 2, 0, 0]]], np.uint8)
+    found = np.array([[[1, 2, 2, 0, 0, 0]]], np.uint8)
+    one = figures("a", truth, found)
+    assert one.parenchyma_dice == pytest.approx(6 / 7)
+    assert one.cortex_dice == pytest.approx(2 / 3)
+    assert one.parenchyma_error_percent == pytest.approx(-25)
+    assert one.cortex_error_percent == pytest.approx(-50)
+    assert figures("a", np.full((1, 1, 2), 13, np.uint8), found[..., :2]).cortex_dice is None
+
+
+def test_verdict() -> None:
+    def of(parenchyma: float, cortex: float) -> tuple[Figures, ...]:
+        return (Figures("a", parenchyma, cortex, 0.0, 0.0),)
+
+    fine = verdict((of(0.8, 0.7), of(0.9, 0.8)), (of(0.95, 0.9), of(0.946, 0.896)), 0.5)
+    assert not fine.refused
+    assert "Only 1" in fine.notes[0]
+    assert "parenchyma fell" in verdict((of(0.8, 0.7), of(0.79, 0.9)), ((), ()), 0.5).refused
+    assert "together" in verdict((of(0.8, 0.7), of(0.81, 0.6)), ((), ()), 0.5).refused
+    assert "on phantoms" in verdict((of(0.8, 0.7), of(0.9, 0.8)), (of(0.95, 0.9), of(0.95, 0.89)), 0.5).refused
+
+
+def test_bundles_that_cannot_be_trained_are_named() -> None:
+    with pytest.raises(ModelError, match="localiser"):
+        network_config(find_bundle("kidneyseg-localiser"), load_settings())
+    config = network_config(find_bundle("kidneyseg-arterial"), load_settings())
+    assert config.patch == (80, 64, 64)
+    assert config.box == (112, 96, 96)
