@@ -65,8 +65,9 @@ def measure(
     (`length`), not given for fused kidneys. Cortical thickness is the area-weighted median over the outer surface
     (`thickness`). HU are means over eroded masks (`attenuation`). The largest diameter of cysts, and of masses, is the
     maximal Feret diameter of any one of them. A kidney with undivided parenchyma has no cortex and medulla cells.
-    Where cysts can be told, ``total_kidney_ml`` is parenchyma and cysts together (masses stand apart), also by the patient's height, and ``ellipsoid_ml`` the estimate from three diameters (`ellipsoid`), for
-    ADPKD; for both kidneys it is their sum. ``split_percent`` is a kidney's share of all parenchyma. Each row carries
+    Where cysts can be told, ``total_kidney_ml`` is parenchyma and cysts together (masses stand apart), also by the
+    patient's height, and ``ellipsoid_ml`` the estimate from three diameters (`ellipsoid`), for ADPKD; for both kidneys
+    it is their sum. ``split_percent`` is a kidney's share of all parenchyma. Each row carries
     its kidney's flags and those of the case; ``both`` carries all.
 
     Args:

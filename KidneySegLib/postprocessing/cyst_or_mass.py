@@ -1,9 +1,9 @@
 """Cyst or mass, for networks that find abnormality alone: a rule by HU and homogeneity, one component at a time.
 
 The rule, stated in every result by the flag ``cyst_or_mass_by_hu``: a component is a cyst if its inner part has a mean
-of at most 30 HU and is homogeneous, which means that after averaging (a Gaussian of 1.5 mm), so that noise is
-not taken for structure, at most 5 % of it is brighter than 45 HU. All else is a mass. Bosniak 2019 (Silverman et al.,
-Radiology 2019;292:475-488, doi:10.1148/radiol.2019182646) calls homogeneous masses of -9 to 20 HU, and in the portal venous phase
+of at most 30 HU and is homogeneous, which means that after averaging (a Gaussian of 1.5 mm), so that noise is not taken
+for structure, at most 5 % of it is brighter than 45 HU. All else is a mass. Bosniak 2019 (Silverman et al., Radiology
+2019;292:475-488, doi:10.1148/radiol.2019182646) calls homogeneous masses of -9 to 20 HU, and in the portal venous phase
 up to 30 HU, benign cysts. What enhances, or has a nodule or thick wall that does, is brighter. A hyperdense cyst cannot
 be told from a solid mass on one enhanced scan, so it becomes a mass: what needs a look is never called harmless.
 """
