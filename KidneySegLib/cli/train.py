@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
-from KidneySegLib.cli import train_finetune, train_luo_li, train_two_stage, train_ultrasound
+from KidneySegLib.cli import train_abnormality, train_finetune, train_luo_li, train_two_stage, train_ultrasound
 from KidneySegLib.errors import DependencyError
 from KidneySegLib.progress import CancelToken
 
@@ -19,6 +19,7 @@ Train a model. Recipes:
   finetune     a model goes on learning from the corrected cases of a data set, and is judged before and after.
   luo-li-2025  the nnU-Net protocol of Luo and Li (2025) on your own labelled scans: parenchyma and cortex, five-fold
                cross-validation, the best folds registered as one model.
+  abnormality  parenchyma, cysts and masses after Humpire Mamani et al. (2023), on phantoms or on labelled scans.
   two-stage    kidneys and masses after Zhu et al. (KiTS19), on phantoms or on a folder in KiTS' layout.
   ultrasound   the triple concatenated model on your own outlined ultrasound pictures.
 
@@ -53,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     recipe.add_argument("--resume", action="store_true", help="go on where an interrupted run in OUT stopped")
     shared.add_quiet(recipe)
     recipe.set_defaults(run=run_embedded)
+    train_abnormality.add_recipe(recipes)
     train_finetune.add_recipe(recipes)
     train_luo_li.add_recipe(recipes)
     train_two_stage.add_recipe(recipes)

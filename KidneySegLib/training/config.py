@@ -28,7 +28,7 @@ class NetworkConfig:
         bundle: name of the bundle that it becomes.
         source: ``kidney_boxes`` or ``whole_bodies``.
         source_arguments: of `phantom_samples.KidneyBoxes` or `WholeBodies`, beside shape and spacing.
-        arguments: of the network ``UNet3D``.
+        arguments: of the network.
         outputs: names of the output channels.
         activation: ``sigmoid`` (channels are fractions that may overlap) or ``softmax`` (classes, background first).
         spacing_mm: isotropic.
@@ -50,6 +50,7 @@ class NetworkConfig:
         validation_minutes: between two validations.
         checkpoint_minutes: between two checkpoints.
         mirror_axes: of the bundle.
+        network: name of the architecture, as `networks.build_network` knows it.
         use_cortex_weight: let cortex count as much as the phantom says that the phase shows it.
     """
 
@@ -79,6 +80,7 @@ class NetworkConfig:
     checkpoint_minutes: float = 3.0
     mirror_axes: tuple[int, ...] = ()
     use_cortex_weight: bool = False
+    network: str = "UNet3D"
 
 
 @dataclass(frozen=True)

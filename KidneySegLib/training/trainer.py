@@ -87,14 +87,14 @@ class Trainer:
         self.normalisation = Normalisation(**config.normalisation)
         use_device_well(device)
         torch.manual_seed(seed)
-        network: Any = build_network("UNet3D", config.arguments).to(device)
+        network: Any = build_network(config.network, config.arguments).to(device)
         if options.channels_last:
             network = network.to(memory_format=torch.channels_last_3d)
         self.network: nn.Module = network
         self._channels_last = options.channels_last
         self._forward: Any = torch.compile(self.network) if options.compile else self.network
         self.average = WeightAverage(self.network, config.average_decay)
-        self._average_network = build_network("UNet3D", config.arguments).to(device).eval()
+        self._average_network = build_network(config.network, config.arguments).to(device).eval()
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -135,7 +135,7 @@ class Trainer:
         self.network.train()
         with autocast(self.device):
             outputs = self._forward(image)
-        loss = deep_loss(outputs, targets, self.config.activation, weights)
+        loss = self.loss(outputs, targets, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm, foreach=True)
@@ -145,6 +145,10 @@ class Trainer:
         self.average.update(self.network)
         self.step += 1
         return loss.detach()
+
+    def loss(self, outputs: Any, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """What a step makes smaller."""
+        return deep_loss(outputs, targets, self.config.activation, weights)
 
     def set_rate(self, used: float) -> float:
         """Set the learning rate for the next step, from the used share of the budget."""
