@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -143,6 +144,11 @@ class TestRetraining(PanelTestCase):
         self.ui.exportDatasetButton.click()
         self.settled()
         out = self.home / "our kidneys-nnunet" / "Dataset601_KidneySeg"
+        # The engine writes the set in its own time: the panel says where it lies when it is whole.
+        deadline = time.monotonic() + 60
+        while str(out) not in self.ui.messageLabel.text and time.monotonic() < deadline:
+            self.settled()
+            time.sleep(0.05)
         facts = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
         assert facts["numTraining"] == 1
         assert str(out) in self.ui.messageLabel.text
