@@ -28,7 +28,8 @@ _SPACING_TOLERANCE = 0.01
 _BLOCK_BYTES = 1 << 20
 #: What may follow the voxels of a NIfTI file. Without a limit, a small file could keep the program unpacking for days.
 _MOST_SURPLUS_BYTES = 64 << 20
-_NIFTI_2_BYTES = 540
+#: The size of a header, which is its first field.
+_NIFTI_1_BYTES, _NIFTI_2_BYTES = 348, 540
 #: No millimetre of a sform is as much as this; squares of what is below it are numbers still.
 _MOST_SFORM = 1e9
 #: NIfTI datatype codes of floating point voxels.
@@ -53,7 +54,7 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
                 raise InputError(_why_not_readable(path, name, RuntimeError("it has no header")))
         check_meta_header(path, name)
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_stored_sform(_head(path, name), name)
+        _check_stored_header(_head(path, name), name)
     with _plain_name(path) as readable:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(readable))
@@ -137,8 +138,8 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
 
 
 def _byte_order(head: bytes) -> str:
-    """``<`` or ``>``, from the first field of a NIfTI-1 (348) or NIfTI-2 (540) header, its size."""
-    return "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
+    """``<`` or ``>``, from the first field of a header."""
+    return "<" if int.from_bytes(head[:4], "little") in (_NIFTI_1_BYTES, _NIFTI_2_BYTES) else ">"
 
 
 def _head(path: Path, name: str) -> bytes:
@@ -146,21 +147,22 @@ def _head(path: Path, name: str) -> bytes:
     head = b""
     for block in _unpacked(path, name):
         head += block
-        if len(head) >= _NIFTI_2_BYTES:
+        if len(head) >= _NIFTI_1_BYTES:
             break
-    return head[:_NIFTI_2_BYTES]
+    return head[:_NIFTI_1_BYTES]
 
 
-def _check_stored_sform(head: bytes, name: str) -> None:
-    """Refuse an sform with infinities before ITK sees it: its reader looks for their singular values for ever."""
+def _check_stored_header(head: bytes, name: str) -> None:
+    """Refuse NIfTI-2, which ITK does not know, and an sform with infinities before ITK sees it: its reader looks for
+    their singular values for ever."""
     order = _byte_order(head)
     size = int.from_bytes(head[:4], "little" if order == "<" else "big")
-    if size not in (348, _NIFTI_2_BYTES) or len(head) < size:
+    if size == _NIFTI_2_BYTES:
+        raise InputError(f"{name} is a NIfTI-2 file, but NIfTI-1 is needed. Convert it, or give the DICOM series.")
+    if size != _NIFTI_1_BYTES or len(head) < size:
         return  # no whole header of NIfTI; ITK says so
-    version_2 = size == _NIFTI_2_BYTES
-    code = np.frombuffer(head[348:352], f"{order}i4") if version_2 else np.frombuffer(head[254:256], f"{order}i2")
-    rows = np.frombuffer(head[400:496], f"{order}f8") if version_2 else np.frombuffer(head[280:328], f"{order}f4")
-    if rows.size == 12 and code[0] > 0 and not (np.abs(rows) < _MOST_SFORM).all():
+    code, rows = np.frombuffer(head[254:256], f"{order}i2"), np.frombuffer(head[280:328], f"{order}f4")
+    if code[0] > 0 and not (np.abs(rows) < _MOST_SFORM).all():
         raise InputError(
             f"The orientation in the header of {name} holds {rows[~(np.abs(rows) < _MOST_SFORM)][0]:g}, so its axes "
             "cannot be at right angles. Convert the scan from DICOM again, or give the DICOM series."
@@ -169,10 +171,7 @@ def _check_stored_sform(head: bytes, name: str) -> None:
 
 def _stored_pixdim(head: bytes) -> list[float]:
     """Voxel size (x, y, z) as the header has it; ITK tells 1 where it is 0 or no number."""
-    order = _byte_order(head)
-    version_2 = np.frombuffer(head[:4], f"{order}i4")[0] == 540
-    values = np.frombuffer(head[112:136], f"{order}f8") if version_2 else np.frombuffer(head[80:92], f"{order}f4")
-    return [float(value) for value in values]
+    return [float(value) for value in np.frombuffer(head[80:92], f"{_byte_order(head)}f4")]
 
 
 def _check_sform(reader: sitk.ImageFileReader, header: dict[str, str], name: str) -> None:

@@ -49,7 +49,8 @@ def _draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | Non
 
 @dataclass(frozen=True)
 class KidneyBoxes:
-    """A box round each kidney of a phantom, and sometimes one round a large lesion or anywhere in its body.
+    """A box round each kidney of a phantom and the bridge of fused ones, and sometimes one round a large lesion or
+    anywhere in its body.
 
     Targets are fractions of the structures named, of whichever kidneys reach into the box.
 
@@ -94,6 +95,9 @@ class KidneyBoxes:
         for lesion in scene.lesions:
             if max(lesion.half_size_mm) >= LARGE_LESION_MM and choice.random() < self.lesion_probability:
                 centres.append(np.asarray(lesion.centre_mm) + choice.uniform(-self.jitter_mm, self.jitter_mm, 3))
+        meeting = next((kidney.isthmus_to_mm for kidney in scene.kidneys if kidney.isthmus_to_mm is not None), None)
+        if meeting is not None:
+            centres.append(np.asarray(meeting) + choice.uniform(-self.jitter_mm, self.jitter_mm, 3))
         for centre in centres:
             rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
             fractions = rendering.fractions

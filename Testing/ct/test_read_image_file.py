@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -267,6 +268,16 @@ def test_damaged_files(
     assert words in text
     assert "Copy" in text or "onvert" in text or "xport" in text
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_2_is_refused_by_name(tmp_path: Path, an_image: sitk.Image, order: str, suffix: str) -> None:
+    first: Any = nibabel.load(written(an_image, tmp_path / "first.nii"))
+    second = nibabel.Nifti2Image(np.asarray(first.dataobj), first.affine, nibabel.Nifti2Header(endianness=order))
+    path = tmp_path / f"second{suffix}"
+    nibabel.save(second, path)
+    assert "is a NIfTI-2 file, but NIfTI-1 is needed. Convert" in message(path)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])

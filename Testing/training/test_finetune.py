@@ -209,6 +209,16 @@ def test_verdict() -> None:
     assert "on phantoms" in verdict((of(0.8, 0.7), of(0.9, 0.8)), (of(0.95, 0.9), of(0.95, 0.89)), 0.5).refused
 
 
+def test_verdict_looks_at_volumes() -> None:
+    def of(parenchyma_percent: float, cortex_percent: float | None) -> tuple[Figures, ...]:
+        return (Figures("a", 0.9, 0.8, parenchyma_percent, cortex_percent),)
+
+    assert not verdict((of(-2, 4), of(2.9, -5.9)), ((), ()), 0.5).refused
+    assert "parenchyma grew from 2.0 to 3.1 %" in verdict((of(-2, 4), of(3.1, 4)), ((), ()), 0.5).refused
+    assert "held-out cases the volume error of cortex" in verdict((of(2, 4), of(2, 6.5)), ((), ()), 0.5).refused
+    assert "phantoms the volume" in verdict((of(2, 4), of(2, 4)), (of(2, None), of(-4, None)), 0.5).refused
+
+
 def test_bundles_that_cannot_be_trained_are_named() -> None:
     with pytest.raises(ModelError, match="localiser"):
         network_config(find_bundle("kidneyseg-localiser"), load_settings())

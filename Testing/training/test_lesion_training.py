@@ -51,6 +51,17 @@ def test_a_large_lesion_gets_a_box_of_its_own() -> None:
     assert len(list(boxes("large_mass", lesion_probability=1.0)(seed))) > len(list(boxes("large_mass")(seed)))
 
 
+def test_the_bridge_of_fused_kidneys_gets_a_box_of_its_own() -> None:
+    seed = 1_000_003
+    meeting = sample_scene(seed, variant="fused", phase="unenhanced").kidneys[0].isthmus_to_mm
+    assert meeting is not None
+    *kidneys, bridge = boxes("fused", shape=(5, 5, 5), spacing_mm=4.0)(seed)
+    assert len(kidneys) == 2
+    # 20 mm round the place where both halves meet there is mostly kidney in the middle.
+    assert bridge.targets[0, 2, 2, 2] > 200
+    assert len(list(boxes("normal")(seed))) == 2
+
+
 def test_whole_bodies_are_drawn_by_shares_too() -> None:
     source = WholeBodies(shape=(8, 8, 8), spacing_mm=40.0, variant_shares={"single": 1.0}, phase_shares={})
     first, again = next(iter(source(1_000_001))), next(iter(source(1_000_001)))

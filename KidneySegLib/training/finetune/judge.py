@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Fewer held-out cases than this say little; the result then says so.
 FEW_CASES = 3
+#: Volumes are what is reported: their mean absolute error may grow by this many percentage points at the most.
+MOST_ERROR_GROWTH = {"parenchyma": 1.0, "cortex": 2.0}
 _CORTEX = (Structure.CORTEX,)
 
 
@@ -137,7 +139,8 @@ def verdict(
     """Whether the new model may replace the old one.
 
     It may not if the mean Dice of parenchyma, or that of parenchyma and cortex together, fell on held-out cases; if
-    parenchyma or cortex lost more than ``loss_points`` hundredths on phantoms; or if there is no held-out case.
+    parenchyma or cortex lost more than ``loss_points`` hundredths on phantoms; if the volume error of either grew by
+    more than `MOST_ERROR_GROWTH` on held-out cases or on phantoms; or if there is no held-out case.
 
     Args:
         held_out, original: figures before and after.
@@ -155,6 +158,12 @@ def verdict(
     for name, before, after in _changes(*original, together=False):
         if 100 * (before - after) > loss_points:
             reasons.append(f"on phantoms the Dice of {name} fell from {before:.4f} to {after:.4f}")
+    for where, cases in (("held-out cases", held_out), ("phantoms", original)):
+        old, new = means(cases[0]), means(cases[1])
+        for name, most in MOST_ERROR_GROWTH.items():
+            first, second = old[f"{name}_abs_error_percent"], new[f"{name}_abs_error_percent"]
+            if first is not None and second is not None and second - first > most:
+                reasons.append(f"on {where} the volume error of {name} grew from {first:.1f} to {second:.1f} %")
     return Judgement(*held_out, *original, "; ".join(reasons), tuple(notes))
 
 
