@@ -28,9 +28,15 @@ from KidneySegLib.inference.regions import (
     surround,
 )
 from KidneySegLib.inference.resampling import scan_box
+from KidneySegLib.inference.tiling import plan_tiles
+from KidneySegLib.models.bundle import BundleSpec
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+#: More of the model's tiles than this hold no kidney of 30 cm but what a doubtful model takes for one: a mask that goes
+#: on so far is not followed further, or a scan would take longer than with tiles all over it.
+MOST_TILES = 18
 
 
 def ids_near_kidneys(
@@ -108,10 +114,16 @@ def _look(
                 return None
             larger = grown(part, region, grid) if attempt < MOST_GROWTHS else None
             core = core.union(part)
-            if larger is None:
+            if larger is None or _tiles(core.union(larger), grid, spec) > MOST_TILES:
                 break
             core = core.union(larger)
     with timed("resample"):
         z, y, x = core.within(region)
         kept = np.ascontiguousarray(logits[:, z, y, x])
         return ids_on_scan(kept, replace(scan, region=core), spec, lambda fraction: report("resample", fraction))
+
+
+def _tiles(core: Box, grid: Grid, spec: BundleSpec) -> int:
+    """How many of the model's tiles a look at a core takes."""
+    region, tile = surround(core, grid, spec)
+    return plan_tiles(region.shape, tile, spec.tile_step).count

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from KidneySegLib.inference import Engine
+from KidneySegLib.inference import Engine, nnunet_near
 from KidneySegLib.inference.grid import Box
 from KidneySegLib.inference.nnunet_labels import ids_on_scan
 from KidneySegLib.inference.nnunet_scan import lay, prepare
@@ -32,7 +32,11 @@ RECORD = NnUnetRecord(
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    a.write_localiser(tmp_path / "coarse")
+    return write_theirs(tmp_path)
+
+
+def write_theirs(tmp_path: Path, seen_from_hu: float = a.PARENCHYMA_HU) -> Bundle:
+    a.write_localiser(tmp_path / "coarse", seen_from_hu)
     spec = a.spec("theirs", nnunet=RECORD, flexible_tiles=False, localiser="coarse", spacing_mm=(2.0, 1.5, 1.5))
     lines = [a.threshold_line(a.PARENCHYMA_HU), a.threshold_line(a.CORTEX_HU)]
     return write_bundle(tmp_path / "theirs", spec, a.pointwise_state(lines))
@@ -107,3 +111,28 @@ def test_without_a_kidney_there_is_nothing(bundle: Bundle) -> None:
     image.SetSpacing((2.0, 2.0, 2.0))
     result = Engine(bundle, device="cpu", precision="float32").run(image)
     assert not sitk.GetArrayFromImage(result.labels).any()
+
+
+def test_a_mask_without_end_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = sitk.Cast(scan(), sitk.sitkInt16)
+    # The localiser sees the kidneys by their cortex; the network takes for kidney what joins them, from end to end.
+    values = sitk.GetArrayFromImage(image)
+    values[:, 30:50, 10:110] = 150
+    bright = sitk.GetImageFromArray(values)
+    bright.CopyInformation(image)
+    engine = Engine(write_theirs(tmp_path, a.CORTEX_HU), device="cpu", precision="float32")
+    seen = []
+    real = nnunet_near.prepare
+
+    def watched(*arguments: object, **options: object) -> object:
+        seen.append(options["region"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(nnunet_near, "prepare", watched)
+    engine.run(bright)
+    grown_to = max(region.voxels for region in seen)
+    seen.clear()
+    monkeypatch.setattr(nnunet_near, "MOST_TILES", 1)
+    engine.run(bright)
+    assert seen
+    assert max(region.voxels for region in seen) < grown_to
