@@ -1,13 +1,13 @@
-"""A hospital that the shipped model was not made for: sick kidneys, half the contrast medium, a very noisy scanner.
+"""A hospital that the shipped model was not made for: calcified, atrophic kidneys, half the contrast, a noisy scanner.
 
     python Testing/benchmarks/shifted_domain.py OUT     10 cases to correct, 6 held out (--part I/N shares the work)
 
 What differs from the phantoms that the model was trained on, each thing as hospitals differ:
 
-- every patient has atrophic kidneys of chronic kidney disease (variant ``atrophic``);
+- every patient has atrophic kidneys of chronic kidney disease (variant ``atrophic``) with medullary nephrocalcinosis:
+  calcium makes the medulla brighter than the cortex, the reverse of all that the model ever saw;
 - they get half of the contrast medium, as is done to spare such kidneys: iodine adds half of its HU to every tissue;
-- the scanner saves dose and reconstructs with a very sharp kernel: noise of 70 HU, not correlated from pixel to pixel,
-  in pixels of 1.5 mm and slices of 3 mm. The training's augmentation adds no more than 40 HU at 1.5 mm.
+- the scanner saves dose: noise of 30 HU in pixels of 1.5 mm and slices of 3 mm, in grains of some 3 mm.
 
 To be made quickly the patients are rendered on the scan's own grid (partial volume in each voxel) instead of going
 through the phantom's scanner with its finer planes. The seeds are test seeds: no training of a shipped model
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from KidneySegLib.phantom.grid import Grid
 from KidneySegLib.phantom.output import CT_NAME, LABELS_NAME
@@ -35,10 +36,14 @@ FACTS_NAME = "facts.json"
 SPACING_MM_ZYX = (3.0, 1.5, 1.5)
 #: Rows and columns of a slice; the field of view is 384 mm.
 MATRIX = 256
-NOISE_HU = 70.0
+NOISE_HU = 30.0
+#: Standard deviation, in pixels, of the kernel that makes the noise's grain.
+NOISE_GRAIN_PIXELS = 1.0
 #: What the scan covers beyond the kidneys' centres, in mm.
 ABOVE_MM, BELOW_MM = 105.0, 105.0
 VARIANT = "atrophic"
+#: Range of a calcified medulla. Cortex has some 90 to 180 HU here.
+MEDULLA_HU = (220.0, 420.0)
 #: Of the usual dose of contrast medium.
 CONTRAST_DOSE = 0.5
 #: Seeds of the cases that are corrected and trained on, and of those that are held out.
@@ -59,6 +64,7 @@ def shifted_scene(seed: int) -> Scene:
         start = before.get("blood" if name in blood or name.startswith("cava") else name)
         if start is not None and hu[name] > start:
             hu[name] = start + CONTRAST_DOSE * (hu[name] - start)
+    hu["medulla"] = float(np.random.default_rng([seed, 91]).uniform(*MEDULLA_HU))
     return replace(scene, hu=hu)
 
 
@@ -72,8 +78,9 @@ def write_shifted(folder: Path, seed: int) -> None:
     origin = (round((x0 + x1) / 2 - half_mm, 3), round((y0 + y1) / 2 - half_mm, 3), round(min(heights) - BELOW_MM, 3))
     grid = Grid((slices, MATRIX, MATRIX), SPACING_MM_ZYX, origin)
     rendering = render(scene, grid)
-    noise = np.random.default_rng([seed, 90]).normal(0.0, NOISE_HU, grid.shape_zyx)
-    hu = np.clip(np.rint(rendering.hu + noise), -1024, 3071).astype(np.int16)
+    noise = np.random.default_rng([seed, 90]).normal(0.0, 1.0, grid.shape_zyx)
+    grains = ndimage.gaussian_filter(noise, (0.0, NOISE_GRAIN_PIXELS, NOISE_GRAIN_PIXELS))
+    hu = np.clip(np.rint(rendering.hu + NOISE_HU / grains.std() * grains), -1024, 3071).astype(np.int16)
     labels = majority_labels(rendering.fractions, grid.shape_zyx)
     folder.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(grid.to_sitk(hu), str(folder / CT_NAME), True)
