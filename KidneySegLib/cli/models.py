@@ -27,6 +27,7 @@ _EXAMPLES = """\
   kidneyseg models import my-bundle.zip --name our-hospital-1
   kidneyseg models import nnUNet_results/Dataset001_KIDNEYS --name ours --map nephro=parenchyma
   kidneyseg models import PARENCHYMA.zip --cortex CORTEX.zip --name two-models
+  kidneyseg models import nnUNet_results/Dataset002_LESIONS --ensemble-with kidneyseg-abnormality --name both
   kidneyseg models public
 """
 
@@ -57,12 +58,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         type=_mapping,
         metavar="THEIRS=OURS",
-        help="what a label means: parenchyma, cortex, medulla, cyst, mass, kidney_left, kidney_right or background",
+        help="what a label means: parenchyma, cortex, medulla, cyst, mass, abnormality (cyst or mass), kidney_left, "
+        "kidney_right or background",
     )
     group.add_argument("--folds", metavar="0,1", help="take these folds only (default: all, averaged)")
     group.add_argument("--checkpoint", choices=("final", "best", "latest"), help="default: final, or else best")
     group.add_argument("--licence", metavar="TEXT", help="its licence, where its files do not tell")
-    group.add_argument("--cortex", type=Path, metavar="SOURCE", help="a second model that finds the cortex in it")
+    together = group.add_mutually_exclusive_group()
+    together.add_argument("--cortex", type=Path, metavar="SOURCE", help="a second model that finds the cortex in it")
+    together.add_argument(
+        "--ensemble-with",
+        metavar="MODEL",
+        help="one of your models that finds the same, such as kidneyseg-abnormality: probabilities are averaged",
+    )
     shared.add_quiet(action)
     action.set_defaults(run=run_import)
 
@@ -119,7 +127,8 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         facts["folds"] = str(len(bundle.folds))
         facts["mirroring"] = f"axes {', '.join(map(str, bundle.mirror_axes))}" if bundle.mirror else "off"
     if bundle.partner is not None:
-        facts["cortex by"] = f"{bundle.partner.name}: {bundle.partner.title} ({bundle.partner.licence})"
+        role = "averaged with" if bundle.is_ensemble else "cortex by"
+        facts[role] = f"{bundle.partner.name}: {bundle.partner.title} ({bundle.partner.licence})"
     for name, fact in facts.items():
         print(f"{name:<13} {fact}")
     for name, record in (
@@ -159,11 +168,12 @@ def run_import(options: argparse.Namespace, token: CancelToken) -> None:
         print(f"Use it with: kidneyseg ultrasound segment IMAGE -o OUT --model {flat.name}")
         return
     print(f"Imported {bundle.name} {bundle.version} to {bundle.path}")
-    if bundle.nnunet is not None:
+    theirs = bundle.partner if bundle.is_ensemble else bundle
+    if theirs is not None and theirs.nnunet is not None:
         print(f"Licence: {bundle.licence}")
-        for id, structure in sorted(bundle.nnunet.structures.items()):
+        for id, structure in sorted(theirs.nnunet.structures.items()):
             if id:
-                print(f"Label {id} ({bundle.nnunet.labels[id]}) counts as {structure}")
+                print(f"Label {id} ({theirs.nnunet.labels[id]}) counts as {structure}")
     print(f"Use it with: kidneyseg segment INPUT -o OUT --model {bundle.name}")
 
 
@@ -174,17 +184,13 @@ def _import(options: argparse.Namespace, progress: Progress) -> Bundle:
 
     source = options.source.expanduser()
     label_map = dict(options.map)
-    if options.cortex is not None:
-        from KidneySegLib.models.nnunet_pair import pair_bundles
-
+    if options.cortex is not None or options.ensemble_with is not None:
         if options.folds or options.checkpoint or options.licence:
             raise ModelError(
                 "--folds, --checkpoint and --licence are for one model. Import each of a pair by itself first, then "
                 "pair the two folders in your models."
             )
-        return pair_bundles(
-            source, options.cortex, options.name, replace=options.replace, label_map=label_map, progress=progress
-        )
+        return _import_two(source, options, label_map, progress)
     if is_nnunet(source):
         from KidneySegLib.models.nnunet import import_nnunet
 
@@ -204,6 +210,25 @@ def _import(options: argparse.Namespace, progress: Progress) -> Bundle:
             f"plans.json and fold_0), and {source} is none."
         )
     return models.import_bundle(source, name=options.name, replace=options.replace, progress=progress)
+
+
+def _import_two(source: Path, options: argparse.Namespace, label_map: dict[str, str], progress: Progress) -> Bundle:
+    if options.cortex is not None:
+        from KidneySegLib.models.nnunet_pair import pair_bundles
+
+        return pair_bundles(
+            source, options.cortex, options.name, replace=options.replace, label_map=label_map, progress=progress
+        )
+    from KidneySegLib.models.nnunet_ensemble import ensemble_bundles
+
+    return ensemble_bundles(
+        options.ensemble_with,
+        source,
+        options.name,
+        replace=options.replace,
+        label_map=label_map,
+        progress=progress,
+    )
 
 
 def run_remove(options: argparse.Namespace, token: CancelToken) -> None:

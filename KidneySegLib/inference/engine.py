@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.inference.backend import BackendMaker, make_backend
 from KidneySegLib.inference.device import choose_device
+from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
@@ -167,7 +168,8 @@ class Engine:
             return self._run_two_stage(self._two_stage, image, progress)
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
-        case = _Case(self.bundle, self._fine, image, frame_of(image), progress)
+        second = Partner(self._partner, self.bundle.outputs, image) if self._partner is not None else None
+        case = _Case(self.bundle, self._fine, image, frame_of(image), progress, second)
         overview: Overview | None = None
         with case.timed("localise"):
             if self._coarse is not None:
@@ -192,7 +194,11 @@ class Engine:
             precision=backend.precision,
             backend=backend.name,
             seconds=dict(case.seconds),
-            notes=(*(self._coarse.notes if self._coarse else ()), *self._fine.notes),
+            notes=tuple(
+                note
+                for network in (self._coarse, self._fine, self._partner)
+                for note in (network.notes if network is not None else ())
+            ),
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
         )
 
@@ -274,13 +280,20 @@ class _Case(StageClock):
     """One scan on its way through the fine network."""
 
     def __init__(
-        self, spec: Bundle, network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: Progress
+        self,
+        spec: Bundle,
+        network: ReadyNetwork,
+        image: sitk.Image,
+        frame: Frame,
+        progress: Progress,
+        second: Partner | None = None,
     ) -> None:
         super().__init__()
         self.frame = frame
         self.grid: Grid = grid_of(frame, spec.spacing_mm)
         self._spec = spec
         self._network = network
+        self._second = second
         self._image = image
         self._progress = progress
         self._parts: list[tuple[NDArray[np.uint8], Box]] = []
@@ -352,6 +365,8 @@ class _Case(StageClock):
                 values, passes = self._network.passes(volume, tile, self._on_network)
             else:
                 values = self._network.probabilities(volume, tile, self._on_network)
+        if self._second is not None:
+            self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
         return values, passes, region
 
     def _with_margin(self, volume: Float32, seen: Box, region: Box) -> Float32:
@@ -370,6 +385,9 @@ class _Case(StageClock):
 
     def _on_network(self, fraction: float, message: str) -> None:
         self._report("network", fraction, message)
+
+    def _on_second(self, stage: str, fraction: float, message: str) -> None:
+        self._report(stage, 1.0 + fraction, message)
 
     def _keep(self, values: Float32, region: Box, core: Box) -> None:
         """Write a region's labels onto the scan's voxels, those of its core."""
@@ -419,7 +437,8 @@ class _Case(StageClock):
             return image, index
 
     def _report(self, stage: str, fraction: float, message: str = "") -> None:
-        self._progress.report(stage, self._done + self._share * fraction, message)
+        models = 2 if self._second is not None and stage != "resample" else 1
+        self._progress.report(stage, self._done + self._share * fraction / models, message)
 
 
 def _bounds(labels: NDArray[np.uint8]) -> Box | None:

@@ -38,8 +38,9 @@ CALIBRATION_KEY = "uncertainty"
 
 
 def has_evidence(spec: BundleSpec) -> bool:
-    """Whether a bundle says what its evidence is worth, and gives probabilities of parenchyma."""
-    return CALIBRATION_KEY in spec.metrics and spec.activation == "sigmoid" and "parenchyma" in spec.outputs
+    """Whether a bundle says what its evidence is worth, and gives probabilities of parenchyma (no ensemble's)."""
+    calibrated = CALIBRATION_KEY in spec.metrics and not spec.is_ensemble
+    return calibrated and spec.activation == "sigmoid" and "parenchyma" in spec.outputs
 
 
 def evidence_of(passes: list[Float32], spec: BundleSpec, grid: Grid, box: Box) -> Evidence:

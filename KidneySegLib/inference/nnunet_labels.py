@@ -21,7 +21,7 @@ from KidneySegLib.inference.nnunet_scan import PreparedScan
 from KidneySegLib.inference.resampling import AxisWeights, OnBlock, on_threads, resample_planes, row_blocks
 from KidneySegLib.inference.spline import axis_matrices, separate_axis
 from KidneySegLib.inference.tiling import Float32
-from KidneySegLib.labels import TrainingLabel
+from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models.bundle import BundleSpec
 from KidneySegLib.models.nnunet_record import NnUnetRecord
 
@@ -34,6 +34,7 @@ _TRAINING_LABELS = {
     "cortex": TrainingLabel.CORTEX,
     "cyst": TrainingLabel.CYST,
     "mass": TrainingLabel.MASS,
+    "abnormality": ABNORMALITY_LABEL,
 }
 
 
@@ -59,7 +60,7 @@ def their_ids(spec: BundleSpec) -> Callable[[Float32], Ids]:
 
 
 def training_table(record: NnUnetRecord) -> Ids:
-    """Training label (`labels.TrainingLabel`) of each id of theirs: index with a label map."""
+    """Training label (`labels.TrainingLabel`, `ABNORMALITY_LABEL`) of each id of theirs: index with a label map."""
     table = np.zeros(256, dtype=np.uint8)
     for id, structure in record.structures.items():
         table[id] = _TRAINING_LABELS[structure]

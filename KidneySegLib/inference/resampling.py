@@ -289,7 +289,7 @@ def _sample_oblique(
     values = reduce_axes(array, _weights_from_scan(reduced_grid, part), low_hu, high_hu, on_block)
     source = sitk.GetImageFromArray(values)
     reduced_grid.place(source, part)
-    turned = _resample_linear(source, grid, box, low_hu)
+    turned = resample_linear(source, grid, box, low_hu)
     return np.array(sitk.GetArrayViewFromImage(turned), dtype=np.float32)  # A copy: the view dies with the image.
 
 
@@ -316,7 +316,7 @@ def _write_back_oblique(
             (target.start[0] + rows.start, target.start[1], target.start[2]),
             (target.start[0] + rows.stop, target.stop[1], target.stop[2]),
         )
-        turned = [_resample_linear(source, scan_grid, part, 0.0) for source in channels]
+        turned = [resample_linear(source, scan_grid, part, 0.0) for source in channels]
         labels[rows] = decide(np.stack([sitk.GetArrayViewFromImage(t) for t in turned]))
         on_block(rows.stop / target.shape[0])
     return labels, target
@@ -338,7 +338,8 @@ def _own_box(image: sitk.Image, grid: Grid, box: Box, own_grid: Grid) -> Box:
     )
 
 
-def _resample_linear(source: sitk.Image, grid: Grid, box: Box, outside: float) -> sitk.Image:
+def resample_linear(source: sitk.Image, grid: Grid, box: Box, outside: float) -> sitk.Image:
+    """An image anywhere in the world on a box of a grid, interpolated linearly; ``outside`` beyond its outer faces."""
     import SimpleITK as sitk
 
     resampler = sitk.ResampleImageFilter()

@@ -136,7 +136,9 @@ class BundleSpec:
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
             structures that its labels mean here, and `channels` tells the network's outputs.
         origin: where a bundle of others comes from, free form.
-        partner: a second network that looks at the same scan and finds cortex; this one finds parenchyma.
+        partner: a second network that looks at the same scan, from nnU-Net. Of a bundle made from an nnU-Net model it
+            finds the cortex in the parenchyma that this one finds; of any other it finds the same as this one, and
+            the probabilities of both are averaged (`is_ensemble`).
         two_stage: of a two-stage bundle: its first stage. ``network`` is the second.
     """
 
@@ -192,7 +194,12 @@ class BundleSpec:
     @property
     def divides_parenchyma(self) -> bool:
         """Whether it tells cortex from medulla; if not, its parenchyma is undivided."""
-        return "cortex" in self.outputs or self.partner is not None
+        return "cortex" in self.outputs or (self.partner is not None and not self.is_ensemble)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether its probabilities are averaged with those of its partner (see `models.ensemble`)."""
+        return self.partner is not None and self.nnunet is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from KidneySegLib.models.bundle import (
     Size,
     SpacingMm,
 )
+from KidneySegLib.models.ensemble import check_ensemble
 from KidneySegLib.models.form import Form
 from KidneySegLib.models.nnunet_record import check_record, read_record
 from KidneySegLib.models.two_stage import read_two_stage
@@ -203,13 +204,16 @@ def check_spec(spec: BundleSpec, where: str) -> None:
             refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
     if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None or spec.localiser):
         refuse("a two-stage model has no localiser and no partner, and is none of nnU-Net's.")
-    if spec.partner is not None:
+    if spec.is_ensemble and spec.partner is not None:
+        check_ensemble(spec, where)
+        check_spec(spec.partner, f"{where}: partner")
+    elif spec.partner is not None:
         if spec.partner.partner is not None or "cortex" not in spec.partner.outputs:
             refuse("partner must find the cortex, and have no partner itself.")
         if "parenchyma" not in spec.outputs or "cortex" in spec.outputs:
             refuse("a model with a partner must find parenchyma, and leave the cortex to the partner.")
-        if spec.nnunet is None or spec.partner.nnunet is None:
-            refuse("a model with a partner, and the partner, must come from nnU-Net.")
+        if spec.partner.nnunet is None:
+            refuse("a partner must come from nnU-Net.")
         check_spec(spec.partner, f"{where}: partner")
 
 

@@ -25,6 +25,7 @@ MEANINGS: Mapping[str, str] = {
     "cortex": "cortex",
     "cyst": "cyst",
     "mass": "mass",
+    "abnormality": "abnormality",
     "kidney": "parenchyma",
     "kidney_left": "parenchyma",
     "kidney_right": "parenchyma",
@@ -37,7 +38,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (rf"({_KIDNEY}_)?(cortex|cortical)", "cortex"),
     (rf"({_KIDNEY}_)?medulla", "medulla"),
     (rf"({_KIDNEY}_)?cysts?", "cyst"),
-    (rf"({_KIDNEY}_)?(tumou?rs?|mass|masses|neoplasms?|lesions?|abnormalit(y|ies)|cancer|carcinoma)", "mass"),
+    (rf"({_KIDNEY}_)?abnormalit(y|ies)", "abnormality"),
+    (rf"({_KIDNEY}_)?(tumou?rs?|mass|masses|neoplasms?|lesions?|cancer|carcinoma)", "mass"),
     (rf"({_KIDNEY}_)?parenchyma", "parenchyma"),
     (r"(kidneys?|kidneys?_and_(mass|masses|tumou?rs?)|whole_kidneys?|renal)", "parenchyma"),
     (
@@ -176,6 +178,9 @@ def _meanings(names: list[str], label_map: Mapping[str, str], where: str) -> dic
             f"{where} has labels that are not known here: {', '.join(unknown)}. Say what they are, each with "
             f"--map NAME=MEANING; meanings are {', '.join(MEANINGS)}."
         )
+    if {"cyst", "mass"} & set(meanings.values()):
+        # Beside a label of cysts or masses, what else is abnormal needs a look.
+        meanings = {n: "mass" if m == "abnormality" and n not in label_map else m for n, m in meanings.items()}
     if set(meanings.values()) <= {"background"}:
         raise ModelError(
             f"{where} names no part of a kidney: {', '.join(names)}. If one of them is, say so with --map NAME=MEANING."

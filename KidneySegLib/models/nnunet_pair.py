@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle, BundleSpec, FoldFiles, manifest_of
@@ -50,35 +51,76 @@ def pair_bundles(
     Raises:
         DependencyError, ModelError: see `nnunet.import_nnunet`; also where the two make no pair.
     """
+    return join_bundles(
+        parenchyma,
+        cortex,
+        _paired,
+        _PREFIX,
+        name,
+        replace=replace,
+        label_maps=(label_map, cortex_label_map),
+        folder=folder,
+        progress=progress,
+    )
+
+
+def join_bundles(
+    first: Path,
+    second: Path,
+    join: Callable[[Bundle, Bundle, str | None], BundleSpec],
+    prefix: str,
+    name: str | None,
+    *,
+    replace: bool,
+    label_maps: tuple[Mapping[str, str] | None, Mapping[str, str] | None],
+    folder: Path | None,
+    progress: Progress,
+) -> Bundle:
+    """Make one bundle of two models, the second as the first's `BundleSpec.partner`, whole or not at all.
+
+    Args:
+        first, second: an nnU-Net v2 model (folder or zip; needs torch) or a bundle folder.
+        join: the bundle's spec of the two and of ``name``; refuses what does not go together.
+        prefix: put before the names of the second's files.
+        label_maps: see `nnunet.import_nnunet`, for each.
+
+    Raises:
+        DependencyError, ModelError: see `nnunet.import_nnunet`; also what ``join`` raises.
+    """
     if name is not None and not NAME_PATTERN.fullmatch(name):
         raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
     place = user_models_dir() if folder is None else folder.parent
     place.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".pair-", dir=place))
     try:
-        first = _bundle_of(parenchyma, staging / "parenchyma", label_map, progress)
-        second = _bundle_of(cortex, staging / "cortex", cortex_label_map, progress)
-        final_name = name or first.name
-        target = folder or place / final_name
+        one = _bundle_of(first, staging / "first", label_maps[0], progress)
+        two = _bundle_of(second, staging / "second", label_maps[1], progress)
+        spec = join(one, two, name)
+        target = folder or place / spec.name
         if folder is None:
-            check_name_is_free(final_name, replace)
+            check_name_is_free(spec.name, replace)
         elif folder.exists() and not replace:
             raise ModelError(f"{folder} exists already. Choose another folder, or replace it (replace=True).")
-        _check_pair(first, second)
         fresh = staging / "pair"
         fresh.mkdir()
-        hashes = _copied(first, fresh, "") | _copied(second, fresh, _PREFIX)
-        spec = _paired(first, second, final_name)
-        text = json.dumps(manifest_of(spec, first.folds, hashes), indent=1, ensure_ascii=False) + "\n"
+        hashes = _copied(one, fresh, "") | _copied(two, fresh, prefix)
+        text = json.dumps(manifest_of(spec, one.folds, hashes), indent=1, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
         parse_manifest(text, fresh)
         verify_bundle(read_bundle(fresh), progress)
         put_in_place(fresh, target, staging)
     except OSError as error:
-        raise ModelError(f"The models {parenchyma} and {cortex} could not be paired: {error}") from error
+        raise ModelError(f"The models {first} and {second} could not be made into one: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return read_bundle(target)
+
+
+def joined_spec(first: Bundle, second: Bundle, prefix: str, **changes: Any) -> BundleSpec:
+    """The first's spec with the second, whose files have a prefix, as its partner, and other changes."""
+    values = {f.name: getattr(first, f.name) for f in fields(BundleSpec)}
+    folds = tuple(FoldFiles(prefix + f.weights, prefix + f.graph, prefix + f.graph_weights) for f in second.folds)
+    return BundleSpec(**{**values, "partner": replace(second, folds=folds, localiser=None), **changes})
 
 
 def _bundle_of(source: Path, folder: Path, label_map: Mapping[str, str] | None, progress: Progress) -> Bundle:
@@ -106,19 +148,11 @@ def _check_pair(parenchyma: Bundle, cortex: Bundle) -> None:
         raise ModelError("The two models have too many labels together for one label map (256).")
 
 
-def _paired(first: Bundle, second: Bundle, name: str) -> BundleSpec:
-    values = {f.name: getattr(first, f.name) for f in fields(BundleSpec)}
-    folds = tuple(FoldFiles(_PREFIX + f.weights, _PREFIX + f.graph, _PREFIX + f.graph_weights) for f in second.folds)
+def _paired(first: Bundle, second: Bundle, name: str | None) -> BundleSpec:
+    _check_pair(first, second)
     licence = first.licence if first.licence == second.licence else f"{first.licence}; cortex: {second.licence}"
-    return BundleSpec(
-        **{
-            **values,
-            "name": name,
-            "licence": licence,
-            "title": f"{first.title}; cortex: {second.title}"[:250],
-            "partner": replace(second, folds=folds, localiser=None),
-        }
-    )
+    title = f"{first.title}; cortex: {second.title}"[:250]
+    return joined_spec(first, second, _PREFIX, name=name or first.name, licence=licence, title=title)
 
 
 def _copied(bundle: Bundle, folder: Path, prefix: str) -> dict[str, str]:

@@ -21,7 +21,8 @@ NORMALISATIONS = ("ct", "z_score", "rescale_to_0_1", "none")
 SPLINE_ORDERS = (0, 1, 3)
 MAX_LABEL = 255
 #: What a label of theirs can mean here; ``background`` is everything that is not measured.
-STRUCTURES = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass")
+#: ``abnormality`` is cyst or mass; which one, post-processing decides by HU.
+STRUCTURES = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass", "abnormality")
 
 
 @dataclass(frozen=True)

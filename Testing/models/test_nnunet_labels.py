@@ -44,7 +44,7 @@ TOTALSEGMENTATOR_ORGANS = [
         ("kidney_cyst_left", "cyst"),
         ("tumour", "mass"),
         ("Tumor", "mass"),
-        ("abnormality", "mass"),
+        ("abnormality", "abnormality"),
         ("renal_mass", "mass"),
         ("renal pelvis", "background"),
         ("renal_artery", "background"),
