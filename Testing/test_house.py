@@ -16,7 +16,7 @@ MODULE = TOP / "KidneySeg"
 #: The road, in the order in which data goes along it. A room knows the rooms before it, never those behind.
 ROAD = ("ct", "models", "inference", "postprocessing", "measurement", "export", "pipeline")
 #: Files at the top of the package that every room may use.
-SHARED = {"errors", "flags", "labels", "progress", "resources"}
+SHARED = {"errors", "files", "flags", "labels", "progress", "resources"}
 #: Rooms that a single file may use besides.
 EXCEPTIONS = {
     # Making a bundle builds its torch network and writes the OpenVINO graph with the engine's own runtime.

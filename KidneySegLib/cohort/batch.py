@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ from KidneySegLib.cohort.record import (
     read_records,
     remove_failure,
     write_failure,
-    write_whole,
 )
 from KidneySegLib.cohort.settings import BatchSettings, CaseJob
 from KidneySegLib.cohort.stamp import source_stamp
@@ -30,6 +28,7 @@ from KidneySegLib.cohort.summary import SUMMARY, write_summary
 from KidneySegLib.cohort.table import TableFile
 from KidneySegLib.cohort.throughput import BatchState, Counter
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 
 #: The file that makes a folder a batch's.
@@ -275,7 +274,7 @@ def _mark(output: Path) -> None:
     """Make the folder a batch's. Only while its lock is held."""
     try:
         if not (output / MARK).is_file():
-            write_whole(output / MARK, (json.dumps({"format": FORMAT, "format_version": 1}) + "\n").encode())
+            write_json(output / MARK, {"format": FORMAT, "format_version": 1})
         for name in (CASES, FAILURES):
             (output / name).mkdir(exist_ok=True)
     except OSError as error:

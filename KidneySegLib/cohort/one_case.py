@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from KidneySegLib.cohort.record import BATCH_FACTS, CaseRecord, read_result, write_whole
+from KidneySegLib.cohort.record import BATCH_FACTS, CaseRecord, read_result
 from KidneySegLib.cohort.settings import BatchSettings, CaseJob
 from KidneySegLib.cohort.stamp import source_stamp
 from KidneySegLib.errors import Cancelled, KidneySegError, ModelError, OutputError
+from KidneySegLib.files import json_text, write_whole
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _restamped(folder: Path, record: CaseRecord, stamp: str) -> CaseRecord:
     try:
         facts = json.loads(path.read_bytes())
         facts[BATCH_FACTS]["source_stamp"] = stamp
-        write_whole(path, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode(), folder.parent)
+        write_whole(path, json_text(facts).encode(), folder.parent)
     except OSError:
         return record  # only a convenience
     return read_result(folder, record.case_id) or record

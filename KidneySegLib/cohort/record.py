@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from KidneySegLib.cohort.case_names import problem_of_name
 from KidneySegLib.export.results_folder import PROVENANCE
+from KidneySegLib.files import write_json
 from KidneySegLib.measurement.table import COLUMNS, Row, cells
 
 CASES, FAILURES = "cases", "failures"
@@ -136,8 +136,7 @@ def write_failure(output: Path, record: CaseRecord, details: str = "") -> None:
         "after": record.provenance_sha256,
         "details": details,
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(output / FAILURES / f"{record.case_id}.json", text.encode("utf-8", "replace"))
+    write_json(output / FAILURES / f"{record.case_id}.json", content)
 
 
 def read_failure(path: Path) -> CaseRecord | None:
@@ -172,32 +171,6 @@ def read_records(output: Path) -> dict[str, CaseRecord]:
             if result is None or result.provenance_sha256 == failure.provenance_sha256:
                 records[failure.case_id] = failure
     return records
-
-
-def write_whole(path: Path, content: bytes, beside: Path | None = None) -> None:
-    """Write a file under its name only when it is whole and on the disk.
-
-    Args:
-        path: the file.
-        content: all of it.
-        beside: folder of the temporary file, on the same disk; None is that of the file.
-
-    Raises:
-        OSError: it could not be written; an older one is still there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One writer a folder (the batch's lock), so one temporary name will do; a killed run's is written over.
-    unfinished = (beside or path.parent) / f".{path.parent.name}.{path.name}.part"
-    try:
-        with unfinished.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _visible(folder: Path) -> Iterator[Path]:

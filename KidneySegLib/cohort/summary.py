@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from KidneySegLib.cohort.histogram import histogram
-from KidneySegLib.cohort.record import CASES, DONE, CaseRecord, write_whole
+from KidneySegLib.cohort.record import CASES, DONE, CaseRecord
 from KidneySegLib.cohort.throughput import BatchState
 from KidneySegLib.export.report import RESEARCH_USE
 from KidneySegLib.export.report_style import STYLE
+from KidneySegLib.files import write_whole
 from KidneySegLib.flags import FLAGS, Severity
 
 SUMMARY = "summary.html"

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from KidneySegLib.cohort.record import MORE_COLUMNS, CaseRecord, write_whole
+from KidneySegLib.cohort.record import MORE_COLUMNS, CaseRecord
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import write_whole
 from KidneySegLib.measurement.table import COLUMNS
 
 VOLUMES = "volumes.csv"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
+
+from KidneySegLib.files import json_text
 
 FORMAT = "kidneyseg-results"
 FORMAT_VERSION = 1
@@ -52,7 +53,7 @@ def make_provenance(
 
 def provenance_text(facts: Mapping[str, Any]) -> str:
     """The text of ``provenance.json``."""
-    return json.dumps(plain_data(facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(plain_data(facts), allow_nan=False)
 
 
 def plain_data(value: Any) -> Any:

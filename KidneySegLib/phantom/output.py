@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.labels import Side
 from KidneySegLib.phantom.dicom import write_series
 from KidneySegLib.phantom.protocol import Protocol
@@ -293,8 +294,7 @@ def _write(
                 enhancement=dicom_of.enhancement,
                 subject=subject,
             )
-        text = json.dumps(truth, indent=2, ensure_ascii=False)
-        (unfinished / TRUTH_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(unfinished / TRUTH_NAME, truth)
         unfinished.chmod(0o755)
         _swap_in(unfinished, folder)
     except (OSError, RuntimeError) as error:

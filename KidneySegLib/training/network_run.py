@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig
 from KidneySegLib.training.feed import SampleFeed
@@ -193,7 +193,7 @@ def _write_record(trainer: Trainer, config: EmbeddedConfig, output: Path, feed: 
         "validation": None if scores is None else dict(zip(names, scores.dice, strict=False)),
         "config": asdict(trainer.config),
     }
-    (output / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(output / RECORD_FILE, record)
 
 
 def source_commit() -> str:

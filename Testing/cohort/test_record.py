@@ -17,7 +17,6 @@ from KidneySegLib.cohort.record import (
     read_records,
     read_result,
     write_failure,
-    write_whole,
 )
 from KidneySegLib.cohort.table import BATCH_COLUMNS, TableFile, table_text
 from KidneySegLib.measurement.table import COLUMNS
@@ -125,11 +124,3 @@ def test_case_ids_that_are_formulas_are_made_harmless() -> None:
     text = table_text([failed_record("=cmd()", "+x"), CaseRecord("a", DONE, ({"case_id": "a", "side": "both"},))])
     lines = list(csv.reader(io.StringIO(text)))
     assert [line[0] for line in lines[1:]] == ["'=cmd()", "a"]
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    write_whole(path, b"one")
-    write_whole(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [child.name for child in tmp_path.iterdir()] == ["table.csv"]

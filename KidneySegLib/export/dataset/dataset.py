@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset import records
-from KidneySegLib.export.dataset.folders import creating, new_secret, publish, replace_file, staging_folder, write_json
+from KidneySegLib.export.dataset.folders import creating, new_secret, publish, replace_file, staging_folder
 from KidneySegLib.export.dataset.problems import plain_disk_errors
 from KidneySegLib.export.dataset.records import DataSetCase, Origin, Revision, Split, Status
 from KidneySegLib.export.dataset.splits import split_of_new, without_overlap
+from KidneySegLib.files import json_text
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -268,9 +269,8 @@ def _write_new(folder: Path, title: str) -> None:
     with staging_folder(folder) as staging:
         if not (folder / KEY_FILE).is_file():
             replace_file(folder / KEY_FILE, new_secret(), staging)
-        write_json(staging / DATASET_FILE, facts)
         # Last, because it makes the folder a data set.
-        replace_file(folder / DATASET_FILE, (staging / DATASET_FILE).read_bytes(), staging)
+        replace_file(folder / DATASET_FILE, json_text(facts, allow_nan=False).encode("utf-8"), staging)
 
 
 def _check_empty(folder: Path) -> None:

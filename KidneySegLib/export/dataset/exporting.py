@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset.choice import Chosen, choose, parts
 from KidneySegLib.export.dataset.dataset import DEIDENTIFICATION_NOTICE, DataSet, now
-from KidneySegLib.export.dataset.folders import write_json
 from KidneySegLib.export.dataset.splits import folds, stratum
 from KidneySegLib.export.dataset.training_labels import training_table
 from KidneySegLib.export.results_folder import PROVENANCE, new_results_folder
+from KidneySegLib.files import write_json
 from KidneySegLib.labels import TrainingLabel
 from KidneySegLib.progress import Progress
 
@@ -101,7 +101,7 @@ def export(
             largest,
         )
         write_index(place, exported)
-        write_json(place / PROVENANCE, _provenance(data_set, exported, kind, readers, (*train, *test)))
+        write_json(place / PROVENANCE, _provenance(data_set, exported, kind, readers, (*train, *test)), allow_nan=False)
         progress.report("write", 1.0)
     return exported
 

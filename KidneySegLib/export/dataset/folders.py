@@ -6,17 +6,14 @@ SMB), so of two that want one name exactly one gets it and the other learns of i
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 STAGING = ".staging"
 CREATING = ".creating"
@@ -27,7 +24,6 @@ ABANDONED_AFTER_S = 24 * 3600.0
 _CREATING_S = 60.0
 #: Virus scanners and indexers of Windows keep new files open for a moment.
 _RENAME_TRIES = 6
-_BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
@@ -75,12 +71,6 @@ def publish(folder: Path, target: Path) -> bool:
     return True
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that nobody reads yet."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path.write_bytes(text.encode("utf-8"))
-
-
 def replace_file(path: Path, content: bytes, staging: Path) -> None:
     """A small file that readers see either whole or not at all."""
     temporary = staging / uuid.uuid4().hex
@@ -124,15 +114,6 @@ def creating(root: Path) -> Iterator[None]:
 def new_secret() -> bytes:
     """The content of ``private.key``."""
     return secrets.token_hex(32).encode() + b"\n"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def sync_tree(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from KidneySegLib.export.dataset.choice import NEWEST
 from KidneySegLib.export.dataset.dataset import DEIDENTIFICATION_NOTICE, DataSet
 from KidneySegLib.export.dataset.exporting import ENDING, Export, export, label_names
-from KidneySegLib.export.dataset.folders import write_json
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 
 

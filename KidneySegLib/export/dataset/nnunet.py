@@ -10,7 +10,7 @@ from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset.choice import NEWEST
 from KidneySegLib.export.dataset.dataset import DataSet
 from KidneySegLib.export.dataset.exporting import ENDING, Export, export, label_names
-from KidneySegLib.export.dataset.folders import write_json
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 
 _NAME = re.compile(r"Dataset\d{3}_\w+")
@@ -49,12 +49,12 @@ def export_nnunet(
         )
 
     def write_index(place: Path, exported: Export) -> None:
-        write_json(place / "dataset.json", dataset_json(data_set, exported))
+        write_json(place / "dataset.json", dataset_json(data_set, exported), ascii_only=True)
         splits = [
             {"train": sorted(set(exported.train) - set(fold)), "val": list(fold)} for fold in exported.folds if fold
         ]
-        _write_list(place / "splits_final.json", splits)
-        _write_list(place / "test.json", list(exported.test))
+        write_json(place / "splits_final.json", splits, ascii_only=True)
+        write_json(place / "test.json", list(exported.test), ascii_only=True)
 
     return export(
         data_set,
@@ -97,9 +97,3 @@ def dataset_json(data_set: DataSet, exported: Export) -> dict[str, Any]:
         ),
         "converted_by": "KidneySeg",
     }
-
-
-def _write_list(path: Path, content: list[Any]) -> None:
-    import json
-
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError
+from KidneySegLib.files import file_sha256
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -294,10 +295,8 @@ def read_whole(path: Path, sha256: str) -> sitk.Image:
     """
     import SimpleITK as sitk
 
-    from KidneySegLib.export.dataset.folders import sha256_of
-
     try:
-        found = sha256_of(path)
+        found = file_sha256(path)
     except OSError as error:
         raise InputError(f"{path} could not be read ({error.strerror}). Restore it from a copy.") from error
     if found != sha256:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset import records
-from KidneySegLib.export.dataset.folders import sha256_of, write_json
 from KidneySegLib.export.dataset.records import Change, DataSetCase, Origin, Revision, Status
+from KidneySegLib.files import file_sha256, write_json
 from KidneySegLib.labels import LABELS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def write_revision(
         origin = told.origin or (Origin.CORRECTED if changed else Origin.AUTOMATIC)
     if uncertainty is not None:
         write_image(_whole_float(uncertainty, scan.image), place / records.UNCERTAINTY)
-    files = {path.name: sha256_of(path) for path in sorted(place.iterdir())}
+    files = {path.name: file_sha256(path) for path in sorted(place.iterdir())}
     revision = Revision(
         folder=place,
         reader=told.reader.strip(),
@@ -102,7 +102,7 @@ def write_revision(
         program=f"KidneySeg {__version__}",
         token=uuid.uuid4().hex,
     )
-    write_json(place / records.REVISION_FILE, records.revision_json(revision))
+    write_json(place / records.REVISION_FILE, records.revision_json(revision), allow_nan=False)
     return revision
 
 
@@ -121,9 +121,9 @@ def write_case(place: Path, case: DataSetCase, scan: CtScan, revision: Path) -> 
     case = replace(
         case,
         image_sha256=read_ct(place / records.IMAGE).sha256,
-        files={records.IMAGE: sha256_of(place / records.IMAGE)},
+        files={records.IMAGE: file_sha256(place / records.IMAGE)},
     )
-    write_json(place / records.CASE_FILE, records.case_json(case))
+    write_json(place / records.CASE_FILE, records.case_json(case), allow_nan=False)
     revision.rename(place / records.REVISIONS / "0001")
 
 

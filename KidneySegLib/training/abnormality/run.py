@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.abnormality.config import AbnormalityRecipe
 
@@ -167,7 +168,7 @@ def _write_record(
         "validation_false_abnormality_ml": None if scores is None else _finite(scores.false_ml),
         "choices": asdict(recipe),
     }
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(file, record)
 
 
 def _finite(value: float) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import InputError, ModelError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.environment import LOADERS_VARIABLE, last_lines
 from KidneySegLib.training.luo_li.raw import DATASET_NAMES, FILE_ENDING
@@ -71,7 +72,7 @@ def prepare(
         progress.report("prepare", 0.4, f"{structure}: planning")
         with _at_least_one_loader():
             plans = patched(ExperimentPlanner(number, plans_name=PLANS_NAME).plan_experiment(), settings)
-        _write_json(plans_file, plans)
+        write_json(plans_file, plans, ascii_only=True)
         progress.report("prepare", 0.5, f"{structure}: preprocessing")
         preprocessor = DefaultPreprocessor(verbose=False)
         preprocessor.show_progress_bar = False
@@ -88,7 +89,7 @@ def prepare(
     for file in sorted((raw / "labelsTr").glob(f"*{FILE_ENDING}")):
         shutil.copyfile(file, truth / file.name)
     shutil.copyfile(raw / "splits_final.json", preprocessed / "splits_final.json")
-    _write_json(done, {"plans": PLANS_NAME})
+    write_json(done, {"plans": PLANS_NAME})
     progress.report("prepare", 1.0, structure)
     return plans
 
@@ -184,7 +185,3 @@ def rounded(edge: int) -> int:
 def _plain(value: Any) -> Any:
     """numpy's numbers and arrays as JSON's own."""
     return value.tolist()
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ gap, so the data set for cortex holds cortex as 1, named as the region [1, 1].
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError, KidneySegError
+from KidneySegLib.files import write_json
 from KidneySegLib.labels import LABELS, Structure, TrainingLabel
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.cases import LabelledCase
@@ -123,8 +123,8 @@ def write_raw(
     if test:
         _list_held_out(folder, roots["parenchyma"], test)
     for structure, root in roots.items():
-        _write_json(root / "dataset.json", _description(structure, len(cases) - len(test)))
-        _write_json(root / "splits_final.json", list(splits))
+        write_json(root / "dataset.json", _description(structure, len(cases) - len(test)), ascii_only=True)
+        write_json(root / "splits_final.json", list(splits), ascii_only=True)
     progress.report("read", 1.0)
     return RawFacts(digest.hexdigest(), facts)
 
@@ -232,7 +232,3 @@ def _link(first: Path, second: Path) -> None:
         os.link(first, second)
     except OSError:
         shutil.copyfile(first, second)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

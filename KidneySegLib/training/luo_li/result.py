@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import ModelError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.folds import FINAL, FoldScore, model_folder
 from KidneySegLib.training.luo_li.plans import CONFIGURATION, SETTINGS_KEY
@@ -133,7 +134,7 @@ def write_record(
         "cases": cases,
         "choices": read_recipe()["choices"],
     }
-    (output / RECORD_FILE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(output / RECORD_FILE, record)
     return record
 
 

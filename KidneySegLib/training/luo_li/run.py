@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.cases import LabelledCase, find_cases, signature
 from KidneySegLib.training.luo_li.environment import (
@@ -176,7 +176,7 @@ def _raw(
         for name in DATASET_NAMES.values():
             shutil.rmtree(work / "nnUNet_preprocessed" / name, ignore_errors=True)
         facts = write_raw(cases, strata.groups, test, splits, work / "nnUNet_raw", progress)
-        _write_json(done, {"sha256": facts.sha256, "cases": dict(facts.cases)})
+        write_json(done, {"sha256": facts.sha256, "cases": dict(facts.cases)})
     data: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
     return data
 
@@ -218,8 +218,8 @@ def _begin(
         if output.is_dir() and any(output.iterdir()) and not file.is_file():
             raise OutputError(f"{output} is not empty and holds no training run. Choose another folder.")
         output.mkdir(parents=True, exist_ok=True)
-        _write_json(output / SPLITS_FILE, run["splits"])
-        _write_json(file, run)
+        write_json(output / SPLITS_FILE, run["splits"])
+        write_json(file, run)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder.") from error
 
@@ -241,9 +241,3 @@ def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> lis
     if len(settings.folds) < FOLD_COUNT:
         notes.append(f"Only the folds {', '.join(map(str, settings.folds))} of five were trained.")
     return notes
-
-
-def _write_json(path: Path, content: object) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(fresh, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.samples import SampleSource
 from KidneySegLib.training.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
@@ -132,6 +132,6 @@ def train_two_stage(
             first = new_network(config, "first")
             first.load_state_dict(trainer.kept_weights())
             first.eval()
-        (output / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(output / RECORD_FILE, record)
         assert (folder / WEIGHTS_FILE).exists()
     return write_run_bundle(output, config, record, replace=replace or resume)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.errors import InputError, ModelError, OutputError
+from KidneySegLib.files import write_json
 from KidneySegLib.networks.resnet import ResNetEncoder, load_imagenet_weights
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.log import plot_log
@@ -108,8 +109,7 @@ def train_ultrasound(
     bundle = _write(config, weights, record, output)
     if split.test:
         bundle = _test(bundle, split.test, output / TEST, progress)
-    text = json.dumps({**record, "test": dict(bundle.metrics)}, indent=2, ensure_ascii=False)
-    (output / RECORD).write_text(text + "\n", encoding="utf-8")
+    write_json(output / RECORD, {**record, "test": dict(bundle.metrics)})
     return bundle
 
 
@@ -137,7 +137,7 @@ def _split(images: Sequence[OutlinedImage], config: UltrasoundConfig, file: Path
         return Split(*sets)
     split = split_by_patient(images, config.validation_share, config.test_share, config.seed)
     content = {key: [image.image.name for image in getattr(split, key)] for key in ("training", "validation", "test")}
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(file, content, ascii_only=True)
     return split
 
 
