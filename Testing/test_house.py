@@ -19,12 +19,11 @@ ROAD = ("ct", "models", "inference", "postprocessing", "measurement", "export", 
 SHARED = {"errors", "files", "flags", "labels", "progress", "resources"}
 #: Rooms that a single file may use besides.
 EXCEPTIONS = {
-    # Making a bundle builds its torch network and writes the OpenVINO graph with the engine's own runtime.
-    "models/export.py": {"networks", "inference"},
+    # Making a bundle builds its torch networks and writes the OpenVINO graphs with the engine's own runtime.
+    "models/network_files.py": {"networks", "inference"},
     # The torch backend builds the bundle's network.
     "inference/torch_backend.py": {"networks"},
-    # The same for the two networks of a two-stage bundle, made and run.
-    "models/two_stage_export.py": {"networks", "inference"},
+    # The same for the two networks of a two-stage bundle.
     "inference/two_stage_networks.py": {"networks"},
     # The second stage looks inside the largest pieces of the first one's mask.
     "inference/two_stage.py": {"postprocessing"},

@@ -12,9 +12,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from KidneySegLib.models.nnunet_record import NnUnetRecord
 from KidneySegLib.models.two_stage import TwoStageRecord
@@ -105,8 +105,8 @@ class FoldFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundleSpec:
-    """What a maker of a bundle states about it. Triples are in the order (z, y, x).
+class ModelDescription:
+    """What the makers of every kind of bundle state, for CT or ultrasound.
 
     Attributes:
         name: folder name and the name that users type.
@@ -117,6 +117,27 @@ class BundleSpec:
         intended_use: what it is made for and what not.
         network: name that `networks.build_network` knows.
         network_arguments: arguments of that network.
+        training: how it was trained, free form.
+        metrics: what was measured, free form.
+    """
+
+    name: str
+    version: str
+    title: str
+    licence: str
+    citation: str
+    intended_use: str
+    network: str
+    network_arguments: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleSpec(ModelDescription):
+    """What a maker of a bundle states about it, beside `ModelDescription`. Triples are in the order (z, y, x).
+
+    Attributes:
         spacing_mm: voxel size of the network's input.
         patch_size: voxels of the patch that it was trained on; also the budget of one tile.
         size_multiple: a tile's edges are multiples of this (the product of the network's strides).
@@ -131,8 +152,6 @@ class BundleSpec:
         localiser: name of the bundle that finds the kidneys first, or None: the whole body is searched.
         mirror_axes: axes (0 z, 1 y, 2 x) that may be mirrored.
         mirror: whether mirroring is on unless the user says otherwise.
-        training: how it was trained, free form.
-        metrics: what was measured, free form.
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
             structures that its labels mean here, and `channels` tells the network's outputs.
         origin: where a bundle of others comes from, free form.
@@ -142,14 +161,6 @@ class BundleSpec:
         two_stage: of a two-stage bundle: its first stage. ``network`` is the second.
     """
 
-    name: str
-    version: str
-    title: str
-    licence: str
-    citation: str
-    intended_use: str
-    network: str
-    network_arguments: Mapping[str, Any]
     spacing_mm: SpacingMm
     patch_size: Size
     normalisation: Normalisation
@@ -163,8 +174,6 @@ class BundleSpec:
     localiser: str | None = None
     mirror_axes: tuple[int, ...] = ()
     mirror: bool = False
-    training: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
     nnunet: NnUnetRecord | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
     partner: BundleSpec | None = None
@@ -219,9 +228,35 @@ class Bundle(BundleSpec):
     @property
     def digest(self) -> str:
         """SHA-256 that identifies the model whatever its name: of the manifest without its name."""
-        content = manifest_of(self, self.folds, self.sha256)
-        del content["name"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(manifest_of(self, self.folds, self.sha256))
+
+
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 that identifies the model of a manifest whatever its name."""
+    content = {key: value for key, value in manifest.items() if key != "name"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+Spec = TypeVar("Spec", bound=ModelDescription)
+
+
+def respecified(bundle: ModelDescription, kind: type[Spec], **changes: Any) -> Spec:
+    """What a bundle says, as a spec of its kind, with changes."""
+    values = {f.name: getattr(bundle, f.name) for f in fields(kind)}
+    return kind(**{**values, **changes})
+
+
+def description_of(spec: ModelDescription) -> dict[str, Any]:
+    """What the ``model.json`` of every kind of bundle holds first."""
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "title": spec.title,
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "intended_use": spec.intended_use,
+        "network": {"name": spec.network, "arguments": dict(spec.network_arguments)},
+    }
 
 
 def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[str, str]) -> dict[str, Any]:
@@ -240,13 +275,7 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "name": spec.name,
-        "version": spec.version,
-        "title": spec.title,
-        "licence": spec.licence,
-        "citation": spec.citation,
-        "intended_use": spec.intended_use,
-        "network": {"name": spec.network, "arguments": dict(spec.network_arguments)},
+        **description_of(spec),
         "input": {
             "spacing_mm": list(spec.spacing_mm),
             "patch_size": list(spec.patch_size),

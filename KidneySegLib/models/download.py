@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
+from KidneySegLib.files import file_sha256
 from KidneySegLib.models.bundle import SHA256_PATTERN
 from KidneySegLib.models.importing import MAX_FILE_BYTES
-from KidneySegLib.models.store import file_sha256
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import user_dir
 

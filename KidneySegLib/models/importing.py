@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, Generic
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle
+from KidneySegLib.models.bundle import MANIFEST, MAX_MANIFEST_BYTES, Bundle
+from KidneySegLib.models.bundle_folder import fresh_folder
 from KidneySegLib.models.manifest import parse_manifest, read_bundle
+from KidneySegLib.models.model_json import B, check_name, write_manifest
 from KidneySegLib.models.store import verify_bundle
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import embedded_models_dir, user_models_dir
@@ -27,19 +27,6 @@ MAX_ZIP_MEMBERS = 1000
 _COPY_CHUNK_BYTES = 1 << 20
 
 Opener = Callable[[str], IO[bytes]]
-
-
-class _Described(Protocol):
-    """What every bundle says that matters here."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def sha256(self) -> Mapping[str, str]: ...
-
-
-B = TypeVar("B", bound=_Described)
 
 
 @dataclass(frozen=True)
@@ -75,8 +62,8 @@ def import_bundle(
         ModelError: if the source is no bundle, is damaged or unsafe, or the name is taken.
     """
     source = Path(source).expanduser()
-    if name is not None and not NAME_PATTERN.fullmatch(name):
-        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    if name is not None:
+        check_name(name)
     from KidneySegLib.models.nnunet_folder import is_nnunet
 
     if is_nnunet(source):
@@ -98,22 +85,13 @@ def import_as(kind: BundleKind[B], source: Path, name: str | None, replace: bool
         final_name = name or described.name
         check_name_is_free(final_name, replace)
         target = user_models_dir() / final_name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=target.parent))
-        try:
-            fresh = staging / final_name
-            fresh.mkdir()
+        with fresh_folder(target, ".import-") as fresh:
             for index, file_name in enumerate(described.sha256):
                 progress.report("import", index / len(described.sha256), file_name)
                 with open_file(file_name) as incoming, (fresh / file_name).open("xb") as outgoing:
                     copy_stream(incoming, outgoing, f"{source}: {file_name}", progress)
-            manifest = json.loads(text)
-            manifest["name"] = final_name
-            (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_manifest(fresh, {**json.loads(text), "name": final_name}, kind.parse)
             kind.verify(kind.read(fresh), progress)
-            put_in_place(fresh, target, staging)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     progress.report("import", 1.0)
     return kind.read(target)
 
@@ -153,20 +131,6 @@ def _manifest_text(source: Path, open_file: Opener) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{source}: {MANIFEST} is not UTF-8 text: {error}") from error
-
-
-def put_in_place(fresh: Path, target: Path, staging: Path) -> None:
-    """Rename ``fresh`` to ``target``; what was there goes to ``staging`` and comes back if the rename fails."""
-    old = staging / ".old"
-    had_old = target.exists()
-    if had_old:
-        target.rename(old)
-    try:
-        fresh.rename(target)
-    except OSError:
-        if had_old:
-            old.rename(target)
-        raise
 
 
 def check_name_is_free(name: str, replace: bool) -> None:

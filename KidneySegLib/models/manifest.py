@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from KidneySegLib.models.bundle import (
     FORMAT_VERSION,
     MANIFEST,
     MAX_FOLDS,
-    MAX_MANIFEST_BYTES,
     MAX_PATCH_EDGE,
     MAX_PATCH_VOXELS,
     NAME_PATTERN,
     OVERVIEW_OUTPUTS,
-    SHA256_PATTERN,
     ULTRASOUND_FORMAT,
     Bundle,
     BundleSpec,
@@ -32,6 +29,7 @@ from KidneySegLib.models.bundle import (
 )
 from KidneySegLib.models.ensemble import check_ensemble
 from KidneySegLib.models.form import Form
+from KidneySegLib.models.model_json import check_version, manifest_form, read_description, read_folder, read_hashes
 from KidneySegLib.models.nnunet_record import check_record, read_record
 from KidneySegLib.models.two_stage import read_two_stage
 
@@ -44,26 +42,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         ModelError: if the folder, its manifest or one of its files is missing, or the manifest is not valid.
     """
-    manifest = folder / MANIFEST
-    if not folder.is_dir():
-        raise ModelError(f"A model folder was expected at {folder}, but there is none.")
-    try:
-        size = manifest.stat().st_size
-        if size > MAX_MANIFEST_BYTES:
-            raise ModelError(f"{manifest} has {size} bytes; a model's description has fewer than {MAX_MANIFEST_BYTES}.")
-        text = manifest.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is not a model bundle: it holds no {MANIFEST}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{manifest} could not be read: {error}. Import the model again.") from error
-    bundle = parse_manifest(text, folder)
-    for name in bundle.sha256:
-        file = folder / name
-        if not file.is_file():
-            raise ModelError(f"The model {bundle.name} needs {file}, which is missing. Import the model again.")
-        if file.is_symlink() and file.resolve().parent != folder.resolve():
-            raise ModelError(f"{file} is a link that leads out of the model's folder. Import the model again.")
-    return bundle
+    return read_folder(folder, parse_manifest)
 
 
 def parse_manifest(text: str, folder: Path) -> Bundle:
@@ -73,26 +52,18 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
         ModelError: naming the key that is wrong, what was expected and what came.
     """
     where = str(folder / MANIFEST)
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where} is not valid JSON: {error}. Import the model again.") from error
-    form = Form(content, where, "")
-    if form.text("format") == ULTRASOUND_FORMAT:
+    form = manifest_form(text, where)
+    kind = form.text("format")
+    if kind == ULTRASOUND_FORMAT:
         raise ModelError(
             f"{where} is a model for ultrasound pictures, not for CT. Use it with: kidneyseg ultrasound segment."
         )
-    if content["format"] != FORMAT:
-        raise ModelError(f"{where} is not a KidneySeg model: its format must be '{FORMAT}', got {content['format']!r}.")
-    version = form.integer("format_version", 0, 10**6)
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{where} has format version {version}; this program reads version {FORMAT_VERSION}. "
-            "Update KidneySeg, or get a model made for it."
-        )
+    if kind != FORMAT:
+        raise ModelError(f"{where} is not a KidneySeg model: its format must be '{FORMAT}', got {kind!r}.")
+    check_version(form, FORMAT_VERSION)
     bundle = Bundle(
         path=folder,
-        sha256=_read_hashes(form),
+        sha256=read_hashes(form),
         localiser=form.text("localiser", pattern=NAME_PATTERN) if form.has("localiser") else None,
         partner=_read_partner(form, folder) if form.has("partner") else None,
         two_stage=read_two_stage(form.form("two_stage")) if form.has("two_stage") else None,
@@ -106,7 +77,7 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
 
 def _read_partner(form: Form, folder: Path) -> Bundle:
     part = form.form("partner")
-    partner = Bundle(path=folder, sha256=_read_hashes(form), **_read_network(part))
+    partner = Bundle(path=folder, sha256=read_hashes(form), **_read_network(part))
     part.known_only("nnunet", "origin")
     return partner
 
@@ -118,14 +89,7 @@ def _read_network(form: Form) -> dict[str, Any]:
     normalisation = given.form("normalisation")
     output = form.form("output")
     attributes = {
-        "name": form.text("name", pattern=NAME_PATTERN),
-        "version": form.text("version"),
-        "title": form.text("title"),
-        "licence": form.text("licence"),
-        "citation": form.text("citation", empty=True),
-        "intended_use": form.text("intended_use"),
-        "network": network.text("name", pattern=NAME_PATTERN),
-        "network_arguments": network.mapping("arguments"),
+        **read_description(form, network),
         "spacing_mm": _triple(given.numbers("spacing_mm", 3, 0.05, 50.0)),
         "patch_size": _size(given.numbers("patch_size", 3, 1, MAX_PATCH_EDGE, whole=True)),
         "size_multiple": _size(given.numbers("size_multiple", 3, 1, 512, whole=True)),
@@ -143,8 +107,6 @@ def _read_network(form: Form) -> dict[str, Any]:
         "outputs": output.texts("names", FINE_OUTPUTS + OVERVIEW_OUTPUTS),
         "activation": output.text("activation", choices=ACTIVATIONS),
         "threshold": output.number("threshold", 0.0, 1.0),
-        "training": form.mapping("training"),
-        "metrics": form.mapping("metrics"),
         "folds": _read_folds(form),
         "nnunet": read_record(form.form("nnunet")) if form.has("nnunet") else None,
         "origin": form.mapping("origin") if form.has("origin") else {},
@@ -242,20 +204,6 @@ def _read_folds(form: Form) -> tuple[FoldFiles, ...]:
         )
         fold.known_only()
     return tuple(result)
-
-
-def _read_hashes(form: Form) -> dict[str, str]:
-    files = form.mapping("files")
-    for name, digest in files.items():
-        if not FILE_PATTERN.fullmatch(name) or name == MANIFEST:
-            raise ModelError(f"{form.where}: files must be plain file names, got {name!r}.")
-        if not isinstance(digest, str) or not SHA256_PATTERN.fullmatch(digest):
-            raise ModelError(f"{form.where}: files.{name} must be a SHA-256 of 64 hexadecimal digits, got {digest!r}.")
-    return files
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
 
 
 def _triple(values: list[float]) -> SpacingMm:

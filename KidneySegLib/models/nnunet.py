@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import FILE_PATTERN, MAX_FOLDS, NAME_PATTERN, Bundle, BundleSpec
+from KidneySegLib.files import file_sha256
+from KidneySegLib.models.bundle import FILE_PATTERN, MAX_FOLDS, Bundle, BundleSpec
 from KidneySegLib.models.importing import check_name_is_free
+from KidneySegLib.models.model_json import check_name
 from KidneySegLib.models.nnunet_checkpoint import Checkpoint, read_checkpoint
 from KidneySegLib.models.nnunet_folder import ModelFolder, open_model
 from KidneySegLib.models.nnunet_labels import read_labels
 from KidneySegLib.models.nnunet_plans import Plan, read_plan
 from KidneySegLib.models.nnunet_record import NnUnetRecord
-from KidneySegLib.models.store import file_sha256
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import user_models_dir
 
@@ -84,8 +85,8 @@ def import_nnunet(
     from KidneySegLib.models.export import write_bundle
 
     source = Path(source).expanduser()
-    if name is not None and not NAME_PATTERN.fullmatch(name):
-        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    if name is not None:
+        check_name(name)
     try:
         with ExitStack() as stack:
             found = stack.enter_context(open_model(source, tuple(folds) if folds else None, checkpoint, progress))

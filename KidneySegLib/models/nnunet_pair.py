@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle, BundleSpec, FoldFiles, manifest_of
-from KidneySegLib.models.importing import check_name_is_free, put_in_place
+from KidneySegLib.models.bundle import MANIFEST, Bundle, BundleSpec, FoldFiles, manifest_of, respecified
+from KidneySegLib.models.bundle_folder import fresh_folder
+from KidneySegLib.models.importing import check_name_is_free
 from KidneySegLib.models.manifest import parse_manifest, read_bundle
+from KidneySegLib.models.model_json import check_name, write_manifest
 from KidneySegLib.models.nnunet import import_nnunet
 from KidneySegLib.models.store import verify_bundle
 from KidneySegLib.progress import Progress
@@ -87,40 +88,33 @@ def join_bundles(
     Raises:
         DependencyError, ModelError: see `nnunet.import_nnunet`; also what ``join`` raises.
     """
-    if name is not None and not NAME_PATTERN.fullmatch(name):
-        raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+    if name is not None:
+        check_name(name)
     place = user_models_dir() if folder is None else folder.parent
     place.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".pair-", dir=place))
     try:
-        one = _bundle_of(first, staging / "first", label_maps[0], progress)
-        two = _bundle_of(second, staging / "second", label_maps[1], progress)
-        spec = join(one, two, name)
-        target = folder or place / spec.name
-        if folder is None:
-            check_name_is_free(spec.name, replace)
-        elif folder.exists() and not replace:
-            raise ModelError(f"{folder} exists already. Choose another folder, or replace it (replace=True).")
-        fresh = staging / "pair"
-        fresh.mkdir()
-        hashes = _copied(one, fresh, "") | _copied(two, fresh, prefix)
-        text = json.dumps(manifest_of(spec, one.folds, hashes), indent=1, ensure_ascii=False) + "\n"
-        (fresh / MANIFEST).write_text(text, encoding="utf-8")
-        parse_manifest(text, fresh)
-        verify_bundle(read_bundle(fresh), progress)
-        put_in_place(fresh, target, staging)
+        with tempfile.TemporaryDirectory(prefix=".parts-", dir=place, ignore_cleanup_errors=True) as parts:
+            one = _bundle_of(first, Path(parts) / "first", label_maps[0], progress)
+            two = _bundle_of(second, Path(parts) / "second", label_maps[1], progress)
+            spec = join(one, two, name)
+            target = folder or place / spec.name
+            if folder is None:
+                check_name_is_free(spec.name, replace)
+            elif folder.exists() and not replace:
+                raise ModelError(f"{folder} exists already. Choose another folder, or replace it (replace=True).")
+            with fresh_folder(target, ".pair-") as fresh:
+                hashes = _copied(one, fresh, "") | _copied(two, fresh, prefix)
+                write_manifest(fresh, manifest_of(spec, one.folds, hashes), parse_manifest)
+                verify_bundle(read_bundle(fresh), progress)
     except OSError as error:
         raise ModelError(f"The models {first} and {second} could not be made into one: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return read_bundle(target)
 
 
 def joined_spec(first: Bundle, second: Bundle, prefix: str, **changes: Any) -> BundleSpec:
     """The first's spec with the second, whose files have a prefix, as its partner, and other changes."""
-    values = {f.name: getattr(first, f.name) for f in fields(BundleSpec)}
     folds = tuple(FoldFiles(prefix + f.weights, prefix + f.graph, prefix + f.graph_weights) for f in second.folds)
-    return BundleSpec(**{**values, "partner": replace(second, folds=folds, localiser=None), **changes})
+    return respecified(first, BundleSpec, partner=replace(second, folds=folds, localiser=None), **changes)
 
 
 def _bundle_of(source: Path, folder: Path, label_map: Mapping[str, str] | None, progress: Progress) -> Bundle:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from KidneySegLib.errors import KidneySegError, ModelError
+from KidneySegLib.files import file_sha256
 from KidneySegLib.models.bundle import MANIFEST, NAME_PATTERN, Bundle
 from KidneySegLib.models.manifest import read_bundle
+from KidneySegLib.models.model_json import B, BundleOnDisk
 from KidneySegLib.progress import Progress
 from KidneySegLib.resources import embedded_models_dir, user_models_dir
 
 #: The embedded model that `kidneyseg segment` uses unless told otherwise.
 DEFAULT_MODEL = "kidneyseg-arterial"
-
-_HASH_CHUNK_BYTES = 1 << 20
 
 
 def find_bundle(name_or_path: str | Path, progress: Progress = Progress(), *, beside: Path | None = None) -> Bundle:
@@ -32,21 +31,31 @@ def find_bundle(name_or_path: str | Path, progress: Progress = Progress(), *, be
         ModelError: if there is none (the message lists what there is), or its manifest is not valid.
     """
     progress.check()
+    folder = folder_of(name_or_path, beside)
+    if folder is not None:
+        return read_bundle(folder)
+    known = ", ".join(path.name for path in bundle_folders()) or "none"
+    raise ModelError(
+        f"No model is called '{name_or_path}'. Known models: {known}. Give one of these names, the path of a bundle "
+        "folder, or import the model first (kidneyseg models import)."
+    )
+
+
+def folder_of(name_or_path: str | Path, beside: Path | None = None) -> Path | None:
+    """The folder that a name or path means, for every kind of bundle; see `find_bundle`.
+
+    Returns:
+        A path as it is, whether there is anything or not; None where no bundle has that name.
+    """
     text = str(name_or_path)
     separators = [s for s in (os.sep, os.altsep) if s]
     if isinstance(name_or_path, Path) or any(s in text for s in separators):
-        return read_bundle(Path(text).expanduser())
-    if NAME_PATTERN.fullmatch(text):
-        for folder in ([beside] if beside is not None else []) + _folders():
-            if (folder / text / MANIFEST).is_file():
-                return read_bundle(folder / text)
-    if (Path(text) / MANIFEST).is_file():
-        return read_bundle(Path(text))
-    known = ", ".join(path.name for path in _bundle_folders(_folders())) or "none"
-    raise ModelError(
-        f"No model is called '{text}'. Known models: {known}. Give one of these names, the path of a bundle folder, "
-        "or import the model first (kidneyseg models import)."
-    )
+        return Path(text).expanduser()
+    places = [*([beside] if beside is not None else []), *_model_folders()] if NAME_PATTERN.fullmatch(text) else []
+    for place in (*places, Path()):
+        if (place / text / MANIFEST).is_file():
+            return place / text
+    return None
 
 
 def find_localiser(bundle: Bundle, progress: Progress = Progress()) -> Bundle | None:
@@ -71,17 +80,20 @@ def list_bundles() -> tuple[Bundle, ...]:
 
     A folder that is no valid bundle is left out here; `find_bundle` says what is wrong with it.
     """
-    bundles: dict[str, Bundle] = {}
-    for path in _bundle_folders(_folders()):
-        try:
-            bundle = read_bundle(path)
-        except ModelError:
-            continue
-        bundles.setdefault(bundle.name, bundle)
+    return list_readable(read_bundle)
+
+
+def list_readable(read: Callable[[Path], B]) -> tuple[B, ...]:
+    """`list_bundles` of the kind that ``read`` reads; it raises a `ModelError` for the other kind."""
+    bundles: dict[str, B] = {}
+    for path in bundle_folders():
+        with contextlib.suppress(ModelError):
+            bundle = read(path)
+            bundles.setdefault(bundle.name, bundle)
     return tuple(bundles[name] for name in sorted(bundles))
 
 
-def is_embedded(bundle: Bundle) -> bool:
+def is_embedded(bundle: BundleOnDisk) -> bool:
     """Whether a bundle ships with the program."""
     try:
         return bundle.path.resolve().parent == embedded_models_dir().resolve()
@@ -98,7 +110,7 @@ def verify_bundle(bundle: Bundle, progress: Progress = Progress()) -> None:
     verify_files(bundle, bundle.sha256, progress)
 
 
-def verify_files(bundle: Bundle, names: Iterable[str], progress: Progress = Progress()) -> None:
+def verify_files(bundle: BundleOnDisk, names: Iterable[str], progress: Progress = Progress()) -> None:
     """Compare some files of a bundle with their SHA-256. See `verify_bundle`."""
     for name in names:
         progress.check()
@@ -138,25 +150,17 @@ def remove_bundle(name: str) -> Path:
     return path
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+def bundle_folders() -> list[Path]:
+    """The folders of all bundles of every kind, valid or not: the user's by name, then embedded ones."""
+    found: list[Path] = []
+    for folder in _model_folders():
+        if folder.is_dir():
+            found += sorted(p for p in folder.iterdir() if not p.name.startswith(".") and (p / MANIFEST).is_file())
+    return found
 
 
-def _folders() -> list[Path]:
+def _model_folders() -> list[Path]:
     folders = [user_models_dir()]
     with contextlib.suppress(KidneySegError):  # Without Resources, the user's own models are still there.
         folders.append(embedded_models_dir())
     return folders
-
-
-def _bundle_folders(folders: list[Path]) -> list[Path]:
-    found: list[Path] = []
-    for folder in folders:
-        if folder.is_dir():
-            found += sorted(p for p in folder.iterdir() if not p.name.startswith(".") and (p / MANIFEST).is_file())
-    return found

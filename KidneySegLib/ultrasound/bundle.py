@@ -7,23 +7,23 @@ so nothing of what a CT bundle says of voxels and HU holds for it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.models.bundle import (
-    FILE_PATTERN,
     MANIFEST,
     MAX_MANIFEST_BYTES,
-    NAME_PATTERN,
-    SHA256_PATTERN,
     ULTRASOUND_FORMAT,
+    ModelDescription,
+    description_of,
+    digest_of,
 )
 from KidneySegLib.models.form import Form
+from KidneySegLib.models.model_json import check_version, manifest_form, read_description, read_folder, read_hashes
 
 FORMAT = ULTRASOUND_FORMAT
 FORMAT_VERSION = 1
@@ -34,37 +34,22 @@ MAX_EDGE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class UltrasoundSpec:
-    """What a maker of a bundle states about it.
+class UltrasoundSpec(ModelDescription):
+    """What a maker of a bundle states about it, beside `models.bundle.ModelDescription`.
 
     Attributes:
-        name, version, title, licence, citation, intended_use: as in `models.BundleSpec`.
-        network: name that `networks.build_network` knows.
-        network_arguments: arguments of that network.
         channels: of its input; the grey picture is repeated in each.
         size: of its input (y, x).
         outputs: one name for each output channel, of `OUTPUTS`.
         threshold: probability from which a pixel counts.
         demonstration: it has seen no patient; every result says so.
-        training: how it was trained, free form.
-        metrics: what was measured, free form.
     """
 
-    name: str
-    version: str
-    title: str
-    licence: str
-    citation: str
-    intended_use: str
-    network: str
-    network_arguments: Mapping[str, Any]
     channels: int
     size: tuple[int, int]
     outputs: tuple[str, ...] = OUTPUTS
     threshold: float = 0.5
     demonstration: bool = False
-    training: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +67,7 @@ class UltrasoundBundle(UltrasoundSpec):
     @property
     def digest(self) -> str:
         """SHA-256 that identifies the model whatever its name: of the manifest without its name."""
-        content = manifest_of(self, self.sha256)
-        del content["name"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(manifest_of(self, self.sha256))
 
 
 def manifest_of(spec: UltrasoundSpec, sha256: Mapping[str, str]) -> dict[str, Any]:
@@ -92,14 +75,8 @@ def manifest_of(spec: UltrasoundSpec, sha256: Mapping[str, str]) -> dict[str, An
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "name": spec.name,
-        "version": spec.version,
-        "title": spec.title,
-        "licence": spec.licence,
-        "citation": spec.citation,
-        "intended_use": spec.intended_use,
+        **description_of(spec),
         "demonstration": spec.demonstration,
-        "network": {"name": spec.network, "arguments": dict(spec.network_arguments)},
         "input": {"channels": spec.channels, "size": list(spec.size)},
         "output": {"names": list(spec.outputs), "threshold": spec.threshold},
         "training": dict(spec.training),
@@ -130,24 +107,7 @@ def read_ultrasound_bundle(folder: Path) -> UltrasoundBundle:
     Raises:
         ModelError: if the folder, its manifest or one of its files is missing, or the manifest is not valid.
     """
-    manifest = folder / MANIFEST
-    try:
-        size = manifest.stat().st_size
-        if size > MAX_MANIFEST_BYTES:
-            raise ModelError(f"{manifest} has {size} bytes; a model's description has fewer than {MAX_MANIFEST_BYTES}.")
-        text = manifest.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{folder} is not a model bundle: it holds no {MANIFEST}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{manifest} could not be read: {error}. Import the model again.") from error
-    bundle = parse_manifest(text, folder)
-    for name in bundle.sha256:
-        file = folder / name
-        if not file.is_file():
-            raise ModelError(f"The model {bundle.name} needs {file}, which is missing. Import the model again.")
-        if file.is_symlink() and file.resolve().parent != folder.resolve():
-            raise ModelError(f"{file} is a link that leads out of the model's folder. Import the model again.")
-    return bundle
+    return read_folder(folder, parse_manifest)
 
 
 def parse_manifest(text: str, folder: Path) -> UltrasoundBundle:
@@ -157,41 +117,25 @@ def parse_manifest(text: str, folder: Path) -> UltrasoundBundle:
         ModelError: naming the key that is wrong, what was expected and what came.
     """
     where = str(folder / MANIFEST)
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where} is not valid JSON: {error}. Import the model again.") from error
-    form = Form(content, where, "")
-    if form.text("format") != FORMAT:
+    form = manifest_form(text, where)
+    kind = form.text("format")
+    if kind != FORMAT:
         raise ModelError(
-            f"{where} is no model for ultrasound: its format must be '{FORMAT}', got {content['format']!r}. "
+            f"{where} is no model for ultrasound: its format must be '{FORMAT}', got {kind!r}. "
             "Models for CT go with: kidneyseg segment."
         )
-    version = form.integer("format_version", 0, 10**6)
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{where} has format version {version}; this program reads version {FORMAT_VERSION}. Update KidneySeg."
-        )
+    check_version(form, FORMAT_VERSION)
     network, given, output = form.form("network"), form.form("input"), form.form("output")
     size = given.numbers("size", 2, 32, MAX_EDGE, whole=True)
     bundle = UltrasoundBundle(
         path=folder,
-        name=form.text("name", pattern=NAME_PATTERN),
-        version=form.text("version"),
-        title=form.text("title"),
-        licence=form.text("licence"),
-        citation=form.text("citation", empty=True),
-        intended_use=form.text("intended_use"),
+        sha256=_read_hashes(form),
+        **read_description(form, network),
         demonstration=form.boolean("demonstration"),
-        network=network.text("name", pattern=NAME_PATTERN),
-        network_arguments=network.mapping("arguments"),
         channels=given.integer("channels", 1, 3),
         size=(int(size[0]), int(size[1])),
         outputs=output.texts("names", OUTPUTS),
         threshold=output.number("threshold", 0.0, 1.0),
-        training=form.mapping("training"),
-        metrics=form.mapping("metrics"),
-        sha256=_read_hashes(form),
     )
     for part in (form, network, given, output):
         part.known_only()
@@ -199,17 +143,8 @@ def parse_manifest(text: str, folder: Path) -> UltrasoundBundle:
 
 
 def _read_hashes(form: Form) -> dict[str, str]:
-    files = form.mapping("files")
-    for name, digest in files.items():
-        if not FILE_PATTERN.fullmatch(name) or name == MANIFEST:
-            raise ModelError(f"{form.where}: files must be plain file names, got {name!r}.")
-        if not isinstance(digest, str) or not SHA256_PATTERN.fullmatch(digest):
-            raise ModelError(f"{form.where}: files.{name} must be a SHA-256 of 64 hexadecimal digits, got {digest!r}.")
+    files = read_hashes(form)
     for name in (WEIGHTS, GRAPH, GRAPH_WEIGHTS):
         if name not in files:
             raise ModelError(f"{form.where}: files must give the SHA-256 of {name}.")
     return files
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
