@@ -27,6 +27,7 @@ class Flag:
 
 _I, _W, _C = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
+# fmt: off
 FLAGS: dict[str, Flag] = {
     flag.key: flag
     for flag in (
@@ -72,6 +73,7 @@ FLAGS: dict[str, Flag] = {
         Flag("us_kidney_cut_by_view", _W, "The kidney reaches the edge of the view: its length and area are lower bounds."),
     )
 }
+# fmt: on
 
 
 def join_flags(keys: Iterable[str]) -> str:

@@ -65,9 +65,7 @@ class LinkNet(nn.Module):
         self.encoder = ResNetEncoder(depth, in_channels, width)
         last = max(4, FINAL_CHANNELS * width // STANDARD_WIDTH)
         channels = [*reversed(self.encoder.channels), last]
-        self.decoder = nn.ModuleList(
-            LinkBlock(before, after) for before, after in pairwise(channels)
-        )
+        self.decoder = nn.ModuleList(LinkBlock(before, after) for before, after in pairwise(channels))
         self.head = nn.Conv2d(last, out_channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -247,9 +247,7 @@ def test_a_model_or_device_that_is_not_there(
     assert_refused(done, tmp_path / "out", *words)
 
 
-def test_labels_on_another_grid(
-    kidneyseg: Callable[..., Finished], results: Path, scan: Path, tmp_path: Path
-) -> None:
+def test_labels_on_another_grid(kidneyseg: Callable[..., Finished], results: Path, scan: Path, tmp_path: Path) -> None:
     labels = sitk.ReadImage(str(results / "segmentation.nii.gz"))
     labels.SetOrigin((0.0, 0.0, 0.0))
     moved = write(labels, tmp_path / "moved.nii.gz")

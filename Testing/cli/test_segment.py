@@ -85,9 +85,7 @@ def test_table_flags_and_places_are_printed(
     assert rows_of(tmp_path / "case-7")["both"]["case_id"] == "case-7"
 
 
-def test_quiet_shows_no_progress(
-    kidneyseg: Callable[..., Finished], scan: Path, model: Path, tmp_path: Path
-) -> None:
+def test_quiet_shows_no_progress(kidneyseg: Callable[..., Finished], scan: Path, model: Path, tmp_path: Path) -> None:
     done = kidneyseg("segment", scan, "-o", tmp_path / "out", "--model", model, "--quiet", "--case-id", "A 1")
     assert done.status == 0
     assert done.err == ""
@@ -109,9 +107,7 @@ def test_patient_data_give_egfr_and_indexed_volumes(
     assert float(both["parenchyma_ml_per_m2"]) == pytest.approx(float(both["parenchyma_ml"]) / 1.8181, rel=1e-3)
 
 
-def test_creatinine_without_unit_is_refused(
-    kidneyseg: Callable[..., Finished], scan: Path, tmp_path: Path
-) -> None:
+def test_creatinine_without_unit_is_refused(kidneyseg: Callable[..., Finished], scan: Path, tmp_path: Path) -> None:
     done = kidneyseg("segment", scan, "-o", tmp_path / "out", "--creatinine", "1.1")
     assert done.status == 2
     assert "--creatinine-unit" in done.err

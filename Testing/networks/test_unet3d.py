@@ -45,9 +45,7 @@ def test_output_has_the_size_of_the_input(downsampling, normalisation, activatio
 
 
 def test_anisotropic_strides_and_kernels():
-    network = UNet3D(
-        1, 1, features=(2, 3, 4), strides=[1, [1, 2, 2], [2, 2, 2]], kernel_sizes=[[1, 3, 3], 3, 3]
-    )
+    network = UNet3D(1, 1, features=(2, 3, 4), strides=[1, [1, 2, 2], [2, 2, 2]], kernel_sizes=[[1, 3, 3], 3, 3])
     assert network.divisor == (2, 4, 4)
     assert network(torch.randn(1, 1, 6, 8, 4)).shape == (1, 1, 6, 8, 4)
     assert network.encoder[0][0].weight.shape == (2, 1, 1, 3, 3)
