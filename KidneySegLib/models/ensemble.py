@@ -65,6 +65,6 @@ def structures_found(record: NnUnetRecord) -> frozenset[str]:
 
 def _said(record: NnUnetRecord) -> str:
     names: Sequence[str] = [
-        f"{record.labels[id]} ({record.structures.get(id, 'background')})" for id in record.channels if id
+        f"{record.labels.get(id, id)} ({record.structures.get(id, 'background')})" for id in record.channels if id
     ]
     return ", ".join(names)
