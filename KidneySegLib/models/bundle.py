@@ -12,9 +12,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from KidneySegLib.models.nnunet_record import NnUnetRecord
 from KidneySegLib.models.two_stage import TwoStageRecord
@@ -235,15 +235,6 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
     """SHA-256 that identifies the model of a manifest whatever its name."""
     content = {key: value for key, value in manifest.items() if key != "name"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-Spec = TypeVar("Spec", bound=ModelDescription)
-
-
-def respecified(bundle: ModelDescription, kind: type[Spec], **changes: Any) -> Spec:
-    """What a bundle says, as a spec of its kind, with changes."""
-    values = {f.name: getattr(bundle, f.name) for f in fields(kind)}
-    return kind(**{**values, **changes})
 
 
 def description_of(spec: ModelDescription) -> dict[str, Any]:

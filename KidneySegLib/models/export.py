@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.files import file_sha256
-from KidneySegLib.models.bundle import FILE_PATTERN, MANIFEST, Bundle, BundleSpec, FoldFiles, manifest_of, respecified
+from KidneySegLib.models.bundle import FILE_PATTERN, MANIFEST, Bundle, BundleSpec, FoldFiles, manifest_of
 from KidneySegLib.models.bundle_folder import check_folder_is_free, fresh_folder
 from KidneySegLib.models.manifest import check_spec, parse_manifest, read_bundle
-from KidneySegLib.models.model_json import check_name, write_manifest
+from KidneySegLib.models.model_json import check_name, respecified, write_manifest
 from KidneySegLib.models.network_files import load_network, write_graph, write_weights
 
 if TYPE_CHECKING:

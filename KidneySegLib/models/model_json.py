@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.files import json_text, write_whole
 from KidneySegLib.models.bundle import FILE_PATTERN, MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, SHA256_PATTERN
 from KidneySegLib.models.form import Form
+
+if TYPE_CHECKING:
+    from KidneySegLib.models.bundle import ModelDescription
 
 
 class BundleOnDisk(Protocol):
@@ -30,6 +34,7 @@ class BundleOnDisk(Protocol):
 
 
 B = TypeVar("B", bound=BundleOnDisk)
+Spec = TypeVar("Spec", bound="ModelDescription")
 
 
 def read_folder(folder: Path, parse: Callable[[str, Path], B]) -> B:
@@ -78,6 +83,12 @@ def write_manifest(folder: Path, content: Mapping[str, Any], parse: Callable[[st
     text = json_text(content)
     parse(text, folder)
     write_whole(folder / MANIFEST, text.encode("utf-8"))
+
+
+def respecified(bundle: ModelDescription, kind: type[Spec], **changes: Any) -> Spec:
+    """What a bundle says, as a spec of its kind, with changes."""
+    values = {f.name: getattr(bundle, f.name) for f in fields(kind)}
+    return kind(**{**values, **changes})
 
 
 def manifest_form(text: str, where: str) -> Form:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.models.bundle import MANIFEST, Bundle, BundleSpec, FoldFiles, manifest_of, respecified
+from KidneySegLib.models.bundle import MANIFEST, Bundle, BundleSpec, FoldFiles, manifest_of
 from KidneySegLib.models.bundle_folder import fresh_folder
 from KidneySegLib.models.importing import check_name_is_free
 from KidneySegLib.models.manifest import parse_manifest, read_bundle
-from KidneySegLib.models.model_json import check_name, write_manifest
+from KidneySegLib.models.model_json import check_name, respecified, write_manifest
 from KidneySegLib.models.nnunet import import_nnunet
 from KidneySegLib.models.store import verify_bundle
 from KidneySegLib.progress import Progress

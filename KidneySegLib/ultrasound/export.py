@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from KidneySegLib.errors import ModelError
 from KidneySegLib.files import file_sha256
 from KidneySegLib.models import network_files
-from KidneySegLib.models.bundle import respecified
 from KidneySegLib.models.bundle_folder import check_folder_is_free, fresh_folder
-from KidneySegLib.models.model_json import check_name, write_manifest
+from KidneySegLib.models.model_json import check_name, respecified, write_manifest
 from KidneySegLib.ultrasound.bundle import (
     GRAPH,
     GRAPH_WEIGHTS,
