@@ -51,9 +51,19 @@ def test_openvino_answers_as_torch_does(untrained_bundle: UltrasoundBundle) -> N
     network = load_network(untrained_bundle, load_file(str(untrained_bundle.path / "weights.safetensors")))
     with torch.no_grad():
         expected = network(torch.from_numpy(pictures[:, None])).sigmoid().numpy()
-    ready = UltrasoundNetwork(untrained_bundle, "cpu", "float32")
+    ready = UltrasoundNetwork(untrained_bundle, "cpu", "float32", mirror=False)
     assert (ready.backend, ready.device, ready.precision) == ("openvino", "cpu", "float32")
     np.testing.assert_allclose(ready.probabilities(pictures), expected, atol=2e-4)
+
+
+def test_a_picture_and_its_mirror_image_are_averaged(untrained_bundle: UltrasoundBundle) -> None:
+    pictures = np.random.default_rng(1).standard_normal((2, 64, 64)).astype(np.float32)
+    plain = UltrasoundNetwork(untrained_bundle, "cpu", "float32", mirror=False).probabilities
+    both = UltrasoundNetwork(untrained_bundle, "cpu", "float32").probabilities
+    mirrored = plain(np.ascontiguousarray(pictures[:, :, ::-1]))[..., ::-1]
+    np.testing.assert_allclose(both(pictures), (plain(pictures) + mirrored) / 2, atol=1e-6)
+    np.testing.assert_allclose(both(pictures[:, :, ::-1]), both(pictures)[..., ::-1], atol=1e-6)
+    assert np.abs(both(pictures) - plain(pictures)).max() > 1e-3
 
 
 def test_what_was_written_is_what_is_read(untrained_bundle: UltrasoundBundle) -> None:
