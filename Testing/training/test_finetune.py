@@ -210,12 +210,14 @@ def test_verdict() -> None:
 
 
 def test_verdict_looks_at_volumes() -> None:
-    def of(parenchyma_percent: float, cortex_percent: float | None) -> tuple[Figures, ...]:
-        return (Figures("a", 0.9, 0.8, parenchyma_percent, cortex_percent),)
+    def of(parenchyma_percent: float, cortex_percent: float | None, cortex: float = 0.8) -> tuple[Figures, ...]:
+        return (Figures("a", 0.9, cortex, parenchyma_percent, cortex_percent),)
 
     assert not verdict((of(-2, 4), of(2.9, -5.9)), ((), ()), 0.5).refused
     assert "parenchyma grew from 2.0 to 3.1 %" in verdict((of(-2, 4), of(3.1, 4)), ((), ()), 0.5).refused
     assert "held-out cases the volume error of cortex" in verdict((of(2, 4), of(2, 6.5)), ((), ()), 0.5).refused
+    # Right by chance before, and now in the right place.
+    assert not verdict((of(2, 4, 0.3), of(2, 9, 0.7)), ((), ()), 0.5).refused
     assert "phantoms the volume" in verdict((of(2, 4), of(2, 4)), (of(2, None), of(-4, None)), 0.5).refused
 
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 #: Fewer held-out cases than this say little; the result then says so.
 FEW_CASES = 3
-#: Volumes are what is reported: their mean absolute error may grow by this many percentage points at the most.
+#: Volumes are what is reported: where the Dice did not clearly rise, their mean absolute error may grow by this many
+#: percentage points at the most. (A mask in the wrong place can have the right volume by chance.)
 MOST_ERROR_GROWTH = {"parenchyma": 1.0, "cortex": 2.0}
+CLEAR_GAIN = 0.02
 _CORTEX = (Structure.CORTEX,)
 
 
@@ -140,7 +142,8 @@ def verdict(
 
     It may not if the mean Dice of parenchyma, or that of parenchyma and cortex together, fell on held-out cases; if
     parenchyma or cortex lost more than ``loss_points`` hundredths on phantoms; if the volume error of either grew by
-    more than `MOST_ERROR_GROWTH` on held-out cases or on phantoms; or if there is no held-out case.
+    more than `MOST_ERROR_GROWTH` on held-out cases or on phantoms, its Dice not rising by `CLEAR_GAIN`; or if there is
+    no held-out case.
 
     Args:
         held_out, original: figures before and after.
@@ -162,7 +165,8 @@ def verdict(
         old, new = means(cases[0]), means(cases[1])
         for name, most in MOST_ERROR_GROWTH.items():
             first, second = old[f"{name}_abs_error_percent"], new[f"{name}_abs_error_percent"]
-            if first is not None and second is not None and second - first > most:
+            gain = (new[f"{name}_dice"] or 0.0) - (old[f"{name}_dice"] or 0.0)
+            if first is not None and second is not None and second - first > most and gain < CLEAR_GAIN:
                 reasons.append(f"on {where} the volume error of {name} grew from {first:.1f} to {second:.1f} %")
     return Judgement(*held_out, *original, "; ".join(reasons), tuple(notes))
 
