@@ -81,8 +81,9 @@ def anova(groups: Sequence[Sequence[float]]) -> TestResult:
         return TestResult(reason=reason)
     from scipy import stats
 
-    # In ascending order, so that equal groups have equal sums: else rounding alone makes an F below 0, and no p.
-    f, p = stats.f_oneway(*(np.sort(group) for group in used))
+    f, p = stats.f_oneway(*used)
+    if f < 0:  # groups with equal means, by rounding
+        f, p = 0.0, 1.0
     n = sum(len(group) for group in used)
     return TestResult(float(f), (len(used) - 1, n - len(used)), float(p), implementation="scipy.stats.f_oneway")
 

@@ -56,6 +56,14 @@ def test_anova_of_raw_numbers_equals_anova_of_their_summary(groups: list[list[in
     assert raw.p == pytest.approx(table.p, rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.parametrize("first", [[0.0, 0.1, -0.1, -0.2, 0.3], [0.1, 0.2, 0.7]])
+def test_equal_groups_have_no_f_below_0(first: list[float]) -> None:
+    found = anova([first, first])
+    assert found.statistic == pytest.approx(0.0, abs=1e-12)
+    assert found.statistic >= 0
+    assert found.p == pytest.approx(1.0)
+
+
 def test_what_cannot_be_tested_says_why() -> None:
     assert anova([[1.0, 2.0]]).reason == "needs at least two groups"
     assert anova([[1.0], [2.0]]).reason == "needs a group with more than one case"

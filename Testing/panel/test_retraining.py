@@ -141,17 +141,19 @@ class TestRetraining(PanelTestCase):
     def test_one_click_exports(self):
         self.reviewedCase()
         self.add()
+        # The list of cases is read anew first; until then the click would go nowhere.
+        self.waitFor(lambda: self.ui.exportDatasetButton.enabled)
         self.ui.exportDatasetButton.click()
         self.settled()
         out = self.home / "our kidneys-nnunet" / "Dataset601_KidneySeg"
         # The engine writes the set in its own time: the panel says where it lies when it is whole.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while str(out) not in self.ui.messageLabel.text and time.monotonic() < deadline:
             self.settled()
             time.sleep(0.05)
+        assert str(out) in self.ui.messageLabel.text, self.ui.messageLabel.text
         facts = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
         assert facts["numTraining"] == 1
-        assert str(out) in self.ui.messageLabel.text
 
     def test_what_was_changed_after_its_review_is_not_added(self):
         self.reviewedCase()
