@@ -53,7 +53,7 @@ class UltrasoundNetwork:
         """Probabilities (pictures, outputs, y, x) of prepared pictures (pictures, y, x) of the bundle's size."""
         found = self._one_look(pictures)
         if self._mirror:
-            found = (found + self._one_look(pictures[..., ::-1])[..., ::-1]) / 2
+            found = np.asarray((found + self._one_look(pictures[..., ::-1])[..., ::-1]) / 2, dtype=np.float32)
         return found
 
     def _one_look(self, pictures: Float32) -> Float32:
