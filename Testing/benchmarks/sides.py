@@ -37,7 +37,7 @@ class Stages:
 
 
 def run_side(side: str, **arguments: Any) -> dict[str, Any]:
-    """A side's whole job in a fresh process; ``wall_seconds`` are from its start to its end.
+    """A side's whole job in a fresh process; ``wall_seconds`` are from its start to its end, a second case left out.
 
     Raises:
         RuntimeError: if the process failed, with its last words.
@@ -51,7 +51,7 @@ def run_side(side: str, **arguments: Any) -> dict[str, Any]:
         if done.returncode != 0:
             raise RuntimeError(f"{side} failed: {done.stderr[-2000:]}")
         content: dict[str, Any] = json.loads(result.read_text())
-        return {"wall_seconds": wall, **content}
+        return {"wall_seconds": wall - content.get("warm_seconds", 0.0), **content}
 
 
 def quiet_nnunet() -> None:
