@@ -281,7 +281,8 @@ def _check_empty(folder: Path) -> None:
         for path in (folder.iterdir() if folder.is_dir() else ())
         if path.name not in (KEY_FILE, DATASET_FILE) and not path.name.startswith((".staging", ".creating"))
     ]
-    if foreign:
+    # Looked for again: someone else may just have made it, with the first case in it.
+    if foreign and not (folder / DATASET_FILE).is_file():
         raise InputError(
             f"The folder {folder} is not empty and is no data set of KidneySeg (no {DATASET_FILE}). Give an empty or "
             "new folder."
