@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from KidneySegLib.errors import DependencyError
 
 if TYPE_CHECKING:
     from KidneySegLib.measurement import Patient
@@ -116,3 +119,16 @@ def patient_of(options: argparse.Namespace) -> Patient:
         creatinine=options.creatinine,
         creatinine_unit=options.creatinine_unit,
     )
+
+
+def need_torch() -> None:
+    """What trains cannot go on without PyTorch.
+
+    Raises:
+        DependencyError: if it is not installed.
+    """
+    if find_spec("torch") is None:
+        raise DependencyError(
+            "Training needs PyTorch, which is not installed. Install the training extra: "
+            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
+        )

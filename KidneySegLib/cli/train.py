@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
 from KidneySegLib.cli import train_abnormality, train_finetune, train_luo_li, train_two_stage, train_ultrasound
-from KidneySegLib.errors import DependencyError
 from KidneySegLib.progress import CancelToken
 
 _TEXT = """\
@@ -62,11 +60,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run_embedded(options: argparse.Namespace, token: CancelToken) -> None:
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: "
-            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
-        )
+    shared.need_torch()
     from KidneySegLib.cli.terminal import shown_progress
     from KidneySegLib.training.embedded import train_embedded
 

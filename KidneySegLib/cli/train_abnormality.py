@@ -73,16 +73,9 @@ def recipe_of(options: argparse.Namespace) -> AbnormalityRecipe:
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
-    from importlib.util import find_spec
-
     from KidneySegLib.cli.terminal import print_table, shown_progress
-    from KidneySegLib.errors import DependencyError
 
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: "
-            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
-        )
+    shared.need_torch()
     from KidneySegLib.training.abnormality.ablation import run_ablation, table_of
     from KidneySegLib.training.abnormality.run import BUNDLES_FOLDER, export_variant, train_variant
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from KidneySegLib.cli import options as shared
-from KidneySegLib.errors import DependencyError, ModelError
+from KidneySegLib.errors import ModelError
 from KidneySegLib.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ def add_recipe(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: "
-            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
-        )
+    shared.need_torch()
     from KidneySegLib.cli.terminal import print_table, shown_progress
     from KidneySegLib.training.finetune.run import finetune
     from KidneySegLib.training.finetune.settings import load_settings

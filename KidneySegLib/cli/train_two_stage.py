@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
-from KidneySegLib.errors import DependencyError, InputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.progress import CancelToken
 
 SUMMARY = "kidneys and masses in two stages (Zhu et al., KiTS19), on phantoms or KiTS"
@@ -48,11 +47,7 @@ def add_recipe(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: "
-            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
-        )
+    shared.need_torch()
     import dataclasses
 
     from KidneySegLib.cli.terminal import shown_progress

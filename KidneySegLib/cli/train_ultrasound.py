@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from KidneySegLib.cli import options as shared
@@ -49,13 +48,9 @@ def add_recipe(recipes: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(options: argparse.Namespace, token: CancelToken) -> None:
-    from KidneySegLib.errors import DependencyError, InputError
+    from KidneySegLib.errors import InputError
 
-    if find_spec("torch") is None:
-        raise DependencyError(
-            "Training needs PyTorch, which is not installed. Install the training extra: "
-            "pip install 'kidneyseg[train]' (in a checkout: make setup-dev)."
-        )
+    shared.need_torch()
     from KidneySegLib.cli.terminal import shown_progress
     from KidneySegLib.training.ultrasound.config import DEMONSTRATION_CONFIG
     from KidneySegLib.training.ultrasound.recipe import train_ultrasound

@@ -53,8 +53,9 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
             if b"=" not in stream.read(256):
                 raise InputError(_why_not_readable(path, name, RuntimeError("it has no header")))
         check_meta_header(path, name)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_stored_header(_head(path, name), name)
+    head = _head(path, name) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    if head is not None:
+        _check_stored_header(head, name)
     with _plain_name(path) as readable:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(readable))
@@ -64,8 +65,8 @@ def read_image_file(path: Path, name: str) -> sitk.Image:
         except RuntimeError as error:
             raise InputError(_why_not_readable(path, name, error)) from error
         _check_pixels(reader, name)
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            _check_nifti(reader, path, name)
+        if head is not None:
+            _check_nifti(reader, path, head, name)
         check_grid(reader, name, right_angled=False)
         if reader.GetPixelID() not in (sitk.sitkInt16, sitk.sitkUInt8, sitk.sitkInt8):
             reader.SetOutputPixelType(sitk.sitkFloat32)
@@ -109,7 +110,7 @@ def _check_pixels(reader: sitk.ImageFileReader, name: str) -> None:
         raise InputError(f"{name} has several values in a voxel (colour or vectors), but a CT has one. Give the CT.")
 
 
-def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
+def _check_nifti(reader: sitk.ImageFileReader, path: Path, head: bytes, name: str) -> None:
     """Refuse what ITK's NIfTI reader silently mends: no orientation, impossible sizes, missing voxels."""
     header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
@@ -117,7 +118,7 @@ def _check_nifti(reader: sitk.ImageFileReader, path: Path, name: str) -> None:
             f"{name} does not say how it lies in the patient (its sform and qform codes are 0), so right and left "
             "cannot be told. Convert the scan from DICOM again."
         )
-    pixdim_mm = _stored_pixdim(_head(path, name))
+    pixdim_mm = _stored_pixdim(head)
     if not all(np.isfinite(mm) and mm > 0 for mm in pixdim_mm):
         raise InputError(
             f"{name} has a voxel size of {' x '.join(f'{mm:g}' for mm in pixdim_mm)} mm, which cannot be right. "

@@ -10,13 +10,11 @@ import numpy as np
 from KidneySegLib.errors import DeviceError, ModelError
 from KidneySegLib.inference.backend import OutOfDeviceMemoryError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo
-from KidneySegLib.inference.openvino_runtime import load_openvino
-from KidneySegLib.inference.threads import thread_count
+from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
 from KidneySegLib.inference.tiling import Float32, OnTile, TilePlan, accumulate
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import verify_files
 
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 #: What OpenVINO's messages say when memory runs out.
 _MEMORY_WORDS = ("out of memory", "out_of_resources", "out_of_host_memory", "mem_object", "exceeded max size")
 
@@ -45,9 +43,7 @@ class OpenVinoBackend:
         self._target = OPENVINO_NAMES[device.kind]
         verify_files(bundle, [name for fold in bundle.folds for name in (fold.graph, fold.graph_weights)])
         self._core = openvino.Core()
-        self._options = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        if device.kind == "cpu":
-            self._options["INFERENCE_NUM_THREADS"] = str(thread_count())
+        self._options = compile_options(device, precision)
         try:
             self._graphs = [
                 self._core.read_model(str(bundle.path / fold.graph), str(bundle.path / fold.graph_weights))

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import DependencyError
+from KidneySegLib.inference.threads import thread_count
+
+if TYPE_CHECKING:
+    from KidneySegLib.inference.device import DeviceInfo
+
+
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def compile_options(device: DeviceInfo, precision: str) -> dict[str, str]:
+    """With what a graph is compiled for a device: answers as soon as possible, on a CPU with `thread_count` threads."""
+    options = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    if device.kind == "cpu":
+        options["INFERENCE_NUM_THREADS"] = str(thread_count())
+    return options
 
 
 def load_openvino() -> Any:

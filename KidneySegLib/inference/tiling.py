@@ -152,7 +152,10 @@ def mirror_combinations(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 
 def predict_mirrored(tiles: Float32, predict: Predict, mirror_axes: Sequence[int]) -> Float32:
-    """Mean of the logits over all flips along ``mirror_axes`` (0 z, 1 y, 2 x), each flipped back."""
+    """Mean of what is predicted over all flips along ``mirror_axes``, each flipped back.
+
+    Axes are counted after the first two: of tiles (N, channels, z, y, x) 0 is z, of pictures (N, channels, y, x) y.
+    """
     combinations = mirror_combinations(mirror_axes)
     total: Float32 | None = None
     for axes in combinations:

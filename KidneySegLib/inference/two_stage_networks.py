@@ -9,15 +9,13 @@ import numpy as np
 
 from KidneySegLib.errors import DeviceError, ModelError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo, choose_precision
-from KidneySegLib.inference.openvino_runtime import load_openvino
-from KidneySegLib.inference.threads import thread_count
+from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import verify_files
 
 #: Logits of a batch.
 Run = Callable[[Float32], Float32]
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 class TwoStageNetworks:
@@ -57,9 +55,7 @@ class TwoStageNetworks:
         folder = self.bundle.path
         verify_files(self.bundle, [graph, weights])
         core = load_openvino().Core()
-        options = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
-        if device.kind == "cpu":
-            options["INFERENCE_NUM_THREADS"] = str(thread_count())
+        options = compile_options(device, self.precision)
         try:
             read = core.read_model(str(folder / graph), str(folder / weights))
         except RuntimeError as error:

@@ -5,7 +5,7 @@ Imported by worker processes: no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ _SIDES = ("right", "left", "unsided")
 LARGE_LESION_MM = 15.0
 
 
-def _grid_around(centre_mm_xyz: npt.NDArray[np.float64], shape_zyx: Size3, spacing_mm: float) -> Any:
+def grid_around(centre_mm_xyz: npt.NDArray[np.float64], shape_zyx: Size3, spacing_mm: float) -> Any:
     from KidneySegLib.phantom.grid import Grid
 
     half_mm_xyz = (np.array(shape_zyx[::-1]) - 1) / 2 * spacing_mm
@@ -29,17 +29,19 @@ def _grid_around(centre_mm_xyz: npt.NDArray[np.float64], shape_zyx: Size3, spaci
     return Grid(shape_zyx=shape_zyx, spacing_mm_zyx=(spacing_mm,) * 3, origin_mm_xyz=(origin[0], origin[1], origin[2]))
 
 
-def _sum_fractions(
-    fractions: dict[str, npt.NDArray[np.float32]], structure: str, shape: Size3
+def sum_fractions(
+    fractions: Mapping[str, npt.NDArray[np.float32]], structures: Iterable[str], shape: Size3
 ) -> npt.NDArray[np.float32]:
+    """How much of each voxel (z, y, x) some structures of a rendering fill, on all sides together."""
     total = np.zeros(shape, np.float32)
-    for side in _SIDES:
-        if f"{side}_{structure}" in fractions:
-            total += fractions[f"{side}_{structure}"]
+    for structure in structures:
+        for side in _SIDES:
+            if f"{side}_{structure}" in fractions:
+                total += fractions[f"{side}_{structure}"]
     return total
 
 
-def _draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | None:
+def draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | None:
     """A key drawn by its share, or None where there are none to draw from."""
     if not shares:
         return None
@@ -83,7 +85,7 @@ class KidneyBoxes:
         random = np.random.default_rng((seed, 1))
         variety = float(random.uniform(*self.variety))
         choice = np.random.default_rng((seed, 3))
-        variant, phase = _draw(choice, self.variant_shares), _draw(choice, self.phase_shares)
+        variant, phase = draw(choice, self.variant_shares), draw(choice, self.phase_shares)
         scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         centres = [
             np.asarray(kidney.centre_mm, np.float64) + random.uniform(-self.jitter_mm, self.jitter_mm, 3)
@@ -99,9 +101,9 @@ class KidneyBoxes:
         if meeting is not None:
             centres.append(np.asarray(meeting) + choice.uniform(-self.jitter_mm, self.jitter_mm, 3))
         for centre in centres:
-            rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
+            rendering = render(scene, grid_around(centre, self.shape, self.spacing_mm))
             fractions = rendering.fractions
-            targets = np.stack([as_fraction(_sum_fractions(fractions, name, self.shape)) for name in self.structures])
+            targets = np.stack([as_fraction(sum_fractions(fractions, (name,), self.shape)) for name in self.structures])
             yield Sample(as_hu(rendering.hu), targets, seed, float(scene.cortex_visible))
 
 
@@ -131,14 +133,14 @@ class WholeBodies:
         random = np.random.default_rng((seed, 2))
         variety = float(random.uniform(*self.variety))
         choice = np.random.default_rng((seed, 3))
-        variant, phase = _draw(choice, self.variant_shares), _draw(choice, self.phase_shares)
+        variant, phase = draw(choice, self.variant_shares), draw(choice, self.phase_shares)
         scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         bounds = np.asarray(scene.body_bounds_mm(), np.float64)
         centre = bounds.mean(axis=1)
         centre[:2] += random.uniform(-self.jitter_mm, self.jitter_mm, 2)
         spare_mm = max(0.0, float(np.ptp(bounds[2])) - self.shape[0] * self.spacing_mm)
         centre[2] += random.uniform(-0.5, 0.5) * spare_mm
-        rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
+        rendering = render(scene, grid_around(centre, self.shape, self.spacing_mm))
         hu = as_hu(rendering.hu)
         targets = np.asarray(rendering.tissue, np.uint8).copy()
         # Above and below the body there is no scan: air, and nothing to find.

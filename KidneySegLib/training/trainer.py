@@ -18,6 +18,7 @@ from KidneySegLib.progress import Progress
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
 from KidneySegLib.training.checkpoint import load_safely, save_atomically, shipped_weights
 from KidneySegLib.training.config import NetworkConfig, updated
+from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import deep_loss
@@ -50,7 +51,6 @@ class StepOptions:
 
 def use_device_well(device: torch.device) -> None:
     """Switches that make training fast on a device and change no result that matters."""
-    torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = True
@@ -228,6 +228,7 @@ class Trainer:
         self.network.load_state_dict({**fresh, **{k: v.to(fresh[k].dtype) for k, v in given.items()}})
         self.average = WeightAverage(self.network, self.config.average_decay)
 
+    @denormals_as_zero()
     def run(self, budget: Budget, folder: Path, progress: Progress, next_seed: Any = None) -> None:
         """Train until the budget is used; at the end validate, save and plot.
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from KidneySegLib.errors import DependencyError, DeviceError, ModelError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo, choose_device, choose_precision
+from KidneySegLib.inference.tiling import predict_mirrored
 from KidneySegLib.ultrasound.bundle import GRAPH, GRAPH_WEIGHTS, WEIGHTS, UltrasoundBundle
 from KidneySegLib.ultrasound.preparation import Float32
 from KidneySegLib.ultrasound.store import verify_ultrasound_bundle
 
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+#: The axis of pictures (N, channels, y, x) that mirroring turns round, counted as `predict_mirrored` does.
+_LEFT_RIGHT = (1,)
 
 
 class UltrasoundNetwork:
@@ -51,26 +53,20 @@ class UltrasoundNetwork:
 
     def probabilities(self, pictures: Float32) -> Float32:
         """Probabilities (pictures, outputs, y, x) of prepared pictures (pictures, y, x) of the bundle's size."""
-        found = self._one_look(pictures)
-        if self._mirror:
-            found = np.asarray((found + self._one_look(pictures[..., ::-1])[..., ::-1]) / 2, dtype=np.float32)
-        return found
-
-    def _one_look(self, pictures: Float32) -> Float32:
         given = np.repeat(pictures[:, None], self.bundle.channels, axis=1)
+        return predict_mirrored(given, self._one_look, _LEFT_RIGHT if self._mirror else ())
+
+    def _one_look(self, given: Float32) -> Float32:
         logits: Float32 = self._run(np.ascontiguousarray(given, dtype=np.float32))
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), dtype=np.float32)
 
 
 def _openvino(bundle: UltrasoundBundle, device: DeviceInfo, precision: str) -> Any:
-    from KidneySegLib.inference.openvino_runtime import load_openvino
-    from KidneySegLib.inference.threads import thread_count
+    from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
 
     verify_ultrasound_bundle(bundle, (GRAPH, GRAPH_WEIGHTS))
     core = load_openvino().Core()
-    options = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    if device.kind == "cpu":
-        options["INFERENCE_NUM_THREADS"] = str(thread_count())
+    options = compile_options(device, precision)
     try:
         graph = core.read_model(str(bundle.path / GRAPH), str(bundle.path / GRAPH_WEIGHTS))
     except RuntimeError as error:

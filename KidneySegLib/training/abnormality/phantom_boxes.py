@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from KidneySegLib.training.phantom_samples import _draw, _grid_around, _sum_fractions
+from KidneySegLib.training.phantom_samples import draw, grid_around, sum_fractions
 from KidneySegLib.training.samples import Sample, as_fraction, as_hu
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class AbnormalityBoxes:
 
         random = np.random.default_rng((seed, 4))
         variety = float(random.uniform(*self.variety))
-        variant, phase = _draw(random, self.variant_shares), _draw(random, self.phase_shares)
+        variant, phase = draw(random, self.variant_shares), draw(random, self.phase_shares)
         scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         for centre in self._centres(scene, random):
-            rendering = render(scene, _grid_around(centre, self.shape, self.spacing_mm))
+            rendering = render(scene, grid_around(centre, self.shape, self.spacing_mm))
             targets = np.stack([as_fraction(self._fraction(rendering.fractions, name)) for name in self.structures])
             yield Sample(as_hu(rendering.hu), targets, seed)
 
@@ -90,7 +90,4 @@ class AbnormalityBoxes:
 
     def _fraction(self, fractions: dict[str, npt.NDArray[np.float32]], name: str) -> npt.NDArray[np.float32]:
         parts = ABNORMALITY if name == "abnormality" else (name,)
-        total = np.zeros(self.shape, np.float32)
-        for part in parts:
-            total += _sum_fractions(fractions, part, self.shape)
-        return np.minimum(total, 1.0)
+        return np.minimum(sum_fractions(fractions, parts, self.shape), 1.0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from KidneySegLib.files import write_json
 from KidneySegLib.labels import LABELS, PARENCHYMA, Structure
 from KidneySegLib.progress import Progress
 
@@ -128,7 +129,7 @@ def judge_model(bundle: Bundle, cases: Sequence[JudgedCase], folder: Path, progr
         )
         scan_file.unlink()
         one = figures(case.case_id, case.labels(), on_grid_of(result.labels, image))
-        kept.write_text(json.dumps(asdict(one)) + "\n", encoding="utf-8")
+        write_json(kept, asdict(one))
         all_figures.append(one)
     return tuple(all_figures)
 

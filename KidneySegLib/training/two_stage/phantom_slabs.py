@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from KidneySegLib.training.phantom_samples import draw, sum_fractions
 from KidneySegLib.training.samples import Sample, as_fraction, as_hu
 
 Size3 = tuple[int, int, int]
 SpacingMm = tuple[float, float, float]
-_SIDES = ("right", "left", "unsided")
 #: Structures of a rendering that each class of the network is made of; with a class of their own cysts leave the
 #: kidney's.
 _STRUCTURES = {"kidney": ("parenchyma", "cyst"), "cyst": ("cyst",), "mass": ("mass",)}
@@ -55,7 +54,7 @@ class PhantomSlabs:
         from KidneySegLib.phantom.scene import sample_scene
 
         random = np.random.default_rng((seed, 4))
-        variant, phase = _draw(random, self.variant_shares), _draw(random, self.phase_shares)
+        variant, phase = draw(random, self.variant_shares), draw(random, self.phase_shares)
         scene = sample_scene(seed, variety=float(random.uniform(*self.variety)), variant=variant, phase=phase)
         bounds = np.asarray(scene.body_bounds_mm(), np.float64)
         centre = bounds.mean(axis=1)
@@ -69,28 +68,12 @@ class PhantomSlabs:
         x, y, z = (float(v) for v in centre - half_mm_xyz)
         rendering = render(scene, Grid(shape_zyx=self.shape, spacing_mm_zyx=self.spacing_mm, origin_mm_xyz=(x, y, z)))
         hu = as_hu(rendering.hu)
+        fractions = rendering.fractions
         targets = np.stack(
-            [as_fraction(self._share(rendering.fractions, parts)) for parts in structures_of(self.classes).values()]
+            [as_fraction(sum_fractions(fractions, parts, self.shape)) for parts in structures_of(self.classes).values()]
         )
         # Above and below the body there is no scan.
         height_mm = z + np.arange(self.shape[0]) * self.spacing_mm[0]
         outside = (height_mm < bounds[2, 0]) | (height_mm > bounds[2, 1])
         hu[outside], targets[:, outside] = -1024, 0
         yield Sample(hu, targets, seed)
-
-    def _share(
-        self, fractions: Mapping[str, npt.NDArray[np.float32]], parts: tuple[str, ...]
-    ) -> npt.NDArray[np.float32]:
-        total = np.zeros(self.shape, np.float32)
-        for side in _SIDES:
-            for part in parts:
-                if f"{side}_{part}" in fractions:
-                    total += fractions[f"{side}_{part}"]
-        return total
-
-
-def _draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | None:
-    if not shares:
-        return None
-    weights = np.array(list(shares.values()), np.float64)
-    return str(random.choice(list(shares), p=weights / weights.sum()))

@@ -11,9 +11,9 @@ from typing import Any
 
 from KidneySegLib.errors import KidneySegError
 from KidneySegLib.training.samples import Sample, SampleSource, read_sample, write_sample
+from KidneySegLib.training.workers import one_thread_each
 
 _ERRORS_FILE = "errors.txt"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def make_samples(source: SampleSource, seeds: Sequence[int], folder: Path, parent: int | None = None) -> None:
@@ -66,9 +66,7 @@ class SampleStore:
 
     def _start(self, missing: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
-        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-        try:
+        with one_thread_each():
             for number in range(min(self._workers, len(missing))):
                 process = context.Process(
                     target=make_samples,
@@ -77,12 +75,6 @@ class SampleStore:
                 )
                 process.start()
                 self._processes.append(process)
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:

@@ -16,6 +16,7 @@ from KidneySegLib.errors import Cancelled, InputError
 from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
+from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.schedule import Budget, rate_factor
@@ -88,7 +89,6 @@ class StageTrainer:
     ) -> None:
         self.stage, self.config, self.device = stage, config, device
         self.own: StageConfig = config.first if stage == "first" else config.second
-        torch.set_flush_denormal(True)
         torch.manual_seed(config.seed)
         network: Any = new_network(config, stage).to(device)
         self._layout = torch.channels_last_3d if stage == "first" else torch.channels_last
@@ -115,6 +115,7 @@ class StageTrainer:
         state = self.average.state_dict() if self.average is not None else self.network.state_dict()
         return {name: value.detach().cpu() for name, value in state.items()}
 
+    @denormals_as_zero()
     def run(self, folder: Path, progress: Progress) -> None:
         """Train until the budget is used; leave ``weights.pt``, ``checkpoint.pt`` and ``log.csv``.
 

@@ -18,6 +18,7 @@ from KidneySegLib.networks import build_network
 from KidneySegLib.networks.triple_concat import TripleConcat
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
+from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.log import TrainingLog
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.ultrasound.augment import augment, plain
@@ -86,7 +87,6 @@ class UltrasoundTrainer:
         self.step = 0
         self.seconds = 0.0
         self.best = -1.0
-        torch.set_flush_denormal(True)
 
     def resume(self) -> None:
         """Go on from the run's checkpoint, if there is one.
@@ -106,6 +106,7 @@ class UltrasoundTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
 
+    @denormals_as_zero()
     def run(self, progress: Progress) -> dict[str, Tensor]:
         """Train to the end and give the weights that did best in validation (the last ones without validation).
 
