@@ -17,10 +17,15 @@ from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.export.dataset import Addition, DataSet, Split
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, find_bundle, verify_bundle, write_bundle
 from KidneySegLib.networks import build_network
+from KidneySegLib.progress import Progress
+from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.finetune.cases import case_samples, material
 from KidneySegLib.training.finetune.judge import Figures, figures, verdict
+from KidneySegLib.training.finetune.mixed import MixedTrainer
 from KidneySegLib.training.finetune.run import finetune
 from KidneySegLib.training.finetune.settings import FinetuneSettings, load_settings, network_config
+from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.schedule import Budget
 
 ARGUMENTS = {
     "in_channels": 1,
@@ -78,6 +83,7 @@ def settings() -> FinetuneSettings:
         warmup_steps=2,
         average_decay=0.8,
         margin_voxels=4,
+        phantom_share=0.1,  # this network knows nothing that is worth remembering
         phantoms=3,
         original_cases=0,
         phantom_augment={"pose": {"shift_voxels": [2.0, 2.0, 2.0], "warp_node_voxels": 8.0}},
@@ -227,3 +233,65 @@ def test_bundles_that_cannot_be_trained_are_named() -> None:
     config = network_config(find_bundle("kidneyseg-arterial"), load_settings())
     assert config.patch == (80, 64, 64)
     assert config.box == (112, 96, 96)
+
+
+def _pools(config: NetworkConfig) -> tuple[SamplePool, SamplePool]:
+    pools = []
+    for first in (0, 10):
+        pool = SamplePool(2, config.box, 2, False, torch.device("cpu"))
+        for seed in (first, first + 1):
+            for sample in SOURCE(seed):
+                pool.add(sample)
+        pools.append(pool)
+    return pools[0], pools[1]
+
+
+def test_phantoms_teach_the_answer_the_network_gave_before(bundle: Bundle, settings: FinetuneSettings) -> None:
+    config = network_config(bundle, replace(settings, phantom_share=0.99))
+    trainer = MixedTrainer("t", config, replace(settings, phantom_share=0.99), torch.device("cpu"), *_pools(config))
+    with pytest.raises(RuntimeError, match="remember"):
+        trainer.batch()
+    weights = build_network("UNet3D", ARGUMENTS).state_dict()
+    trainer.remember(weights)
+    trainer.begin()
+    with torch.no_grad():
+        trainer.network.head.bias += 1  # the network learns on; what it answered before stays what it was
+    image, targets, _ = trainer.batch()
+    before = build_network("UNet3D", ARGUMENTS)
+    before.load_state_dict(weights)
+    with torch.no_grad():
+        expected = before.eval()(image).sigmoid()
+        now = trainer.network.eval()(image).sigmoid()
+    assert (targets - expected).abs().mean() < 0.01 < 0.1 < (now - expected).abs().mean()  # bfloat16 against float32
+
+
+def test_corrected_cases_teach_their_labels(bundle: Bundle, settings: FinetuneSettings) -> None:
+    config = network_config(bundle, settings)
+    trainer = MixedTrainer("t", config, replace(settings, phantom_share=0.0), torch.device("cpu"), *_pools(config))
+    trainer.remember(build_network("UNet3D", ARGUMENTS).state_dict())
+    trainer.begin()
+    targets = torch.cat([trainer.batch()[1] for _ in range(8)])
+    assert ((targets < 0.01) | (targets > 0.99)).float().mean() > 0.5
+    assert targets.max() > 0.9
+
+
+def test_weights_that_do_not_fit_are_refused(bundle: Bundle, settings: FinetuneSettings) -> None:
+    config = network_config(bundle, settings)
+    trainer = MixedTrainer("t", config, settings, torch.device("cpu"), *_pools(config))
+    with pytest.raises(RuntimeError, match="remember"):
+        trainer.begin()
+    with pytest.raises(ModelError, match="do not fit"):
+        trainer.remember(build_network("UNet3D", {**ARGUMENTS, "features": [4, 4]}).state_dict())
+
+
+def test_training_leaves_the_smallest_numbers_as_they_were(
+    tmp_path: Path, bundle: Bundle, settings: FinetuneSettings
+) -> None:
+    few = replace(settings, steps=2)
+    config = network_config(bundle, few)
+    trainer = MixedTrainer("t", config, few, torch.device("cpu"), *_pools(config))
+    trainer.remember(build_network("UNet3D", ARGUMENTS).state_dict())
+    trainer.begin()
+    trainer.run(Budget(steps=2), tmp_path / "fold", Progress())
+    tiny = torch.full((16,), 1e-39)
+    assert (tiny * 0.5 != 0).all()

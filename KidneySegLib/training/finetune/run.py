@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from KidneySegLib.errors import InputError, ModelError, OutputError
+from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.export.dataset import DataSet
+from KidneySegLib.files import write_json
 from KidneySegLib.models import (
     Bundle,
     BundleSpec,
@@ -21,7 +22,7 @@ from KidneySegLib.models import (
     is_embedded,
     write_bundle,
 )
-from KidneySegLib.models.bundle import NAME_PATTERN
+from KidneySegLib.models.model_json import check_name
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.samples import Sample, SampleSource
@@ -96,8 +97,7 @@ def finetune(
     parent = find_bundle(model, progress)
     config = network_config(parent, settings)
     if name is not None:
-        if not NAME_PATTERN.fullmatch(name):
-            raise ModelError(f"A model's name must be letters, digits, '.', '_' or '-', got '{name}'.")
+        check_name(name)
         check_name_is_free(name, replace)
     torch_device = training_device(device)
     found = material(DataSet.open(dataset), readers)
@@ -130,7 +130,7 @@ def _claim(output: Path, facts: dict[str, Any], resume: bool) -> None:
             )
     try:
         output.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        write_json(path, plain)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder.") from error
 
@@ -147,7 +147,6 @@ def _train(
     progress: Progress,
 ) -> tuple[float, list[dict[str, Any]]]:
     """Seconds, and the weights of each network."""
-    import torch
     from safetensors.torch import load_file
 
     from KidneySegLib.models.store import verify_files
@@ -169,18 +168,17 @@ def _train(
         pools = [_pool(samples, config, device) for samples in (cases, phantoms)]
         assert pools[0] is not None
         trainer = MixedTrainer(f"fold {fold}", config, settings, device, pools[0], pools[1])
+        files = parent.folds[fold]
+        verify_files(parent, [files.weights], progress)
+        trainer.remember(load_file(str(parent.path / files.weights)))
         if (folder / CHECKPOINT_FILE).exists():
             trainer.resume(folder)
         else:
-            files = parent.folds[fold]
-            verify_files(parent, [files.weights], progress)
-            trainer.begin_with(load_file(str(parent.path / files.weights)))
+            trainer.begin()
         if trainer.step < settings.steps:
             trainer.run(Budget(steps=settings.steps), folder, progress)
         seconds += trainer.seconds
         weights.append(shipped_weights(trainer.average.state_dict()))
-    # The trainer lets tiny numbers be 0, which is faster; scipy's k-d tree, which judging needs, then never ends.
-    torch.set_flush_denormal(False)
     return seconds, weights
 
 
