@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.cli import options as shared
 from KidneySegLib.errors import InputError
@@ -82,27 +82,17 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
     recipe = recipe_of(options)
     output: Path = options.output
     with shown_progress(token, quiet=options.quiet) as progress:
-        if options.ablation:
-            rows = run_ablation(
-                recipe,
-                output,
-                dataset=options.dataset,
-                device=options.device,
-                resume=options.resume,
-                workers=options.workers,
-                progress=progress,
-            )
-        else:
-            train_variant(
-                recipe,
-                output,
-                dataset=options.dataset,
-                device=options.device,
-                resume=options.resume,
-                workers=options.workers,
-                progress=progress,
-            )
-    if options.ablation:
+        given: dict[str, Any] = {
+            "dataset": options.dataset,
+            "device": options.device,
+            "resume": options.resume,
+            "workers": options.workers,
+            "progress": progress,
+        }
+        rows = run_ablation(recipe, output, **given) if options.ablation else None
+        if rows is None:
+            train_variant(recipe, output, **given)
+    if rows is not None:
         heads, cells = table_of(rows)
         print_table(("variant", *heads), [[row.name, *line] for row, line in zip(rows, cells, strict=True)])
         return

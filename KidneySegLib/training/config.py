@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import json
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from KidneySegLib.errors import InputError
+from KidneySegLib.training.recipe_file import filled, read_recipe
 
 Size3 = tuple[int, int, int]
-T = TypeVar("T")
 #: The configuration that made the shipped weights.
 DEFAULT_CONFIG = Path(__file__).with_name("embedded.json")
 
@@ -96,45 +90,6 @@ class EmbeddedConfig:
     networks: dict[str, NetworkConfig]
 
 
-def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from what a file says; lists become tuples, and what the class does not know is an error."""
-    hints = typing.get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(names)}. Mend it.")
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            made[name] = _from_mapping(hint, value, f"{where}.{name}")
-        elif typing.get_origin(hint) is tuple and isinstance(value, list):
-            made[name] = tuple(value)
-        elif value is not None or typing.get_origin(hint) in (types.UnionType, typing.Union):
-            made[name] = value
-        else:
-            raise InputError(f"{where}.{name} must not be empty. Mend the file.")
-    try:
-        return cls(**made)
-    except TypeError as error:
-        raise InputError(f"{where}: {error}. Mend the file.") from error
-
-
-def read_settings(path: Path, cls: type[T]) -> T:
-    """A dataclass of settings from a JSON file that holds its fields.
-
-    Raises:
-        InputError: if the file cannot be read, or says something that the class does not know.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the recipe cannot be read ({error}). Mend it, or choose another file.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected settings by name. Mend the file.")
-    return _from_mapping(cls, values, path.name)
-
-
 def load_config(path: Path | None = None) -> EmbeddedConfig:
     """Read a recipe.
 
@@ -145,47 +100,13 @@ def load_config(path: Path | None = None) -> EmbeddedConfig:
         InputError: if the file cannot be read or says something that the recipe does not know.
     """
     path = path or DEFAULT_CONFIG
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: the recipe cannot be read ({error.strerror}). Choose another file.") from error
-    try:
-        if path.suffix == ".toml":
-            try:
-                toml: Any = importlib.import_module("tomllib")
-            except ImportError as error:
-                message = f"{path}: TOML needs Python 3.11 or later. Use a JSON file with the same keys."
-                raise InputError(message) from error
-            values = toml.loads(text)
-        else:
-            values = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: expected a configuration, but {error}. Mend the file.") from error
+    values = read_recipe(path)
     networks = values.get("networks")
     if not isinstance(networks, dict) or not networks or not isinstance(values.get("seed"), int):
         raise InputError(f"{path}: expected a number `seed` and a table `networks`. Mend the file.")
     return EmbeddedConfig(
         seed=values["seed"],
         networks={
-            name: _from_mapping(NetworkConfig, entry, f"{path.name}: networks.{name}")
-            for name, entry in networks.items()
+            name: filled(NetworkConfig, entry, f"{path.name}: networks.{name}") for name, entry in networks.items()
         },
     )
-
-
-def updated(settings: T, changes: Mapping[str, Any], where: str) -> T:
-    """A frozen dataclass with some fields changed, and some fields of its fields.
-
-    Raises:
-        InputError: for a field that it does not have.
-    """
-    made: dict[str, Any] = {}
-    for name, value in changes.items():
-        if not hasattr(settings, name):
-            raise InputError(f"{where}: {name} is not known. Mend the configuration.")
-        present = getattr(settings, name)
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(present):
-            made[name] = updated(present, value, f"{where}.{name}")
-        else:
-            made[name] = tuple(value) if isinstance(value, list) else value
-    return dataclasses.replace(settings, **made)  # type: ignore[type-var]

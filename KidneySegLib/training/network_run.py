@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig
 from KidneySegLib.training.feed import SampleFeed
 from KidneySegLib.training.phantom_samples import KidneyBoxes, WholeBodies
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.run_folder import claim
 from KidneySegLib.training.samples import SampleSource
 from KidneySegLib.training.schedule import Budget
 from KidneySegLib.training.seeds import SEED_RANGES, TRAINING_SEEDS
@@ -124,12 +125,7 @@ def train_network(
     began = time.monotonic()
     torch_device = training_device(device)
     has_checkpoint = (output / CHECKPOINT_FILE).exists()
-    if has_checkpoint and not resume:
-        raise InputError(f"{output} holds a training run already. Resume it, or choose another folder.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}). Choose another folder.") from error
+    claim(output, begun=has_checkpoint, resume=resume)
     if workers is None:
         workers = max(1, (os.cpu_count() or 2) - 1)
 

@@ -17,12 +17,13 @@ from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
 from KidneySegLib.training.checkpoint import load_safely, save_atomically, shipped_weights
-from KidneySegLib.training.config import NetworkConfig, updated
+from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import deep_loss
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.seeds import TRAINING_SEEDS
 from KidneySegLib.training.validate import Validation, autocast, validate

@@ -16,12 +16,13 @@ from stub_phantom import Balls
 from KidneySegLib.errors import InputError
 from KidneySegLib.training.augment import AugmentSettings
 from KidneySegLib.training.checkpoint import load_safely, save_atomically, shipped_weights
-from KidneySegLib.training.config import DEFAULT_CONFIG, load_config, updated
+from KidneySegLib.training.config import DEFAULT_CONFIG, load_config
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import DICE_SMOOTH, deep_loss, dice_scores, sigmoid_loss, soft_dice_loss, softmax_loss
 from KidneySegLib.training.network_run import sample_source
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.samples import Sample, as_fraction, as_hu, read_sample, write_sample
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.seeds import SEED_RANGES, TEST_SEEDS, TRAINING_SEEDS, VALIDATION_SEEDS, seed_range_of
@@ -309,7 +310,7 @@ def test_a_configuration_with_a_mistake_names_it(tmp_path, change, message):
 def test_other_configuration_mistakes_are_named(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text("{")
-    with pytest.raises(InputError, match=r"expected a configuration, but .*"):
+    with pytest.raises(InputError, match=r"expected a recipe, but .*"):
         load_config(path)
     path.write_text("{}")
     with pytest.raises(InputError, match="expected a number `seed` and a table `networks`"):

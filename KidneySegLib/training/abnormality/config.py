@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.training.abnormality.augment import LesionSettings
-from KidneySegLib.training.config import NetworkConfig, _from_mapping
+from KidneySegLib.training.config import NetworkConfig
+from KidneySegLib.training.recipe_file import filled, read_recipe
 
 DEFAULT_RECIPE = Path(__file__).with_name("abnormality.json")
 #: The paper's four additions to its plain 3-D U-Net.
@@ -97,20 +97,12 @@ def load_recipe(path: Path | None = None) -> AbnormalityRecipe:
         InputError: if the file cannot be read or says something that the recipe does not know.
     """
     path = path or DEFAULT_RECIPE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: the recipe cannot be read ({error.strerror}). Choose another file.") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected a recipe in JSON, but {error}. Mend the file.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a recipe in JSON, an object with keys. Mend the file.")
-    given: dict[str, Any] = {name: value for name, value in values.items() if name not in _FOR_READERS}
+    given: dict[str, Any] = {name: value for name, value in read_recipe(path).items() if name not in _FOR_READERS}
     training = given.get("training")
     if isinstance(training, dict):
         # What the switches decide is not the file's to say, but the fields are required.
         given["training"] = {"source": "abnormality", "outputs": [], "activation": "softmax", **training}
-    recipe = _from_mapping(AbnormalityRecipe, given, path.name)
+    recipe = filled(AbnormalityRecipe, given, path.name)
     if set(recipe.additions) != set(ADDITIONS):
         raise InputError(f"{path}: additions must be true or false for each of {', '.join(ADDITIONS)}. Mend the file.")
     missing = [name for name in recipe.network.outputs if name not in recipe.class_weights]

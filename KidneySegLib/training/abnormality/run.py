@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.abnormality.config import AbnormalityRecipe
@@ -92,6 +92,7 @@ def train_variant(
     from KidneySegLib.training.feed import SampleFeed
     from KidneySegLib.training.network_run import RECORD_FILE, SAMPLES_FOLDER, training_device
     from KidneySegLib.training.pool import SamplePool
+    from KidneySegLib.training.run_folder import claim
     from KidneySegLib.training.schedule import Budget
     from KidneySegLib.training.seeds import TRAINING_SEEDS
     from KidneySegLib.training.trainer import CHECKPOINT_FILE, WEIGHTS_FILE
@@ -101,13 +102,8 @@ def train_variant(
     config = recipe.network
     torch_device = training_device(device)
     has_checkpoint = (output / CHECKPOINT_FILE).exists()
-    if has_checkpoint and not resume:
-        raise InputError(f"{output} holds a training run already. Resume it, or choose another folder.")
     source = source or sample_source(recipe, dataset)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}). Choose another folder.") from error
+    claim(output, begun=has_checkpoint, resume=resume)
     if workers is None:
         workers = max(1, (os.cpu_count() or 2) - 1)
     channels = len(recipe.structures)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.training.augment import AugmentSettings
-from KidneySegLib.training.config import NetworkConfig, updated
+from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.trainer import StepOptions, Trainer
 from KidneySegLib.training.validate import autocast
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.models import Bundle
-from KidneySegLib.training.config import NetworkConfig, read_settings
+from KidneySegLib.training.config import NetworkConfig
+from KidneySegLib.training.recipe_file import filled, read_recipe
 
 #: The settings that are used unless a changed copy is given.
 DEFAULT_RECIPE = Path(__file__).with_name("recipe.json")
@@ -75,7 +76,8 @@ def load_settings(path: Path | None = None) -> FinetuneSettings:
     Raises:
         InputError: if the file cannot be read, or says something that is not known.
     """
-    return read_settings(path or DEFAULT_RECIPE, FinetuneSettings)
+    path = path or DEFAULT_RECIPE
+    return filled(FinetuneSettings, read_recipe(path), path.name)
 
 
 def network_config(bundle: Bundle, settings: FinetuneSettings) -> NetworkConfig:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import InputError
+from KidneySegLib.training.recipe_file import filled, read_recipe
 
 Size3 = tuple[int, int, int]
 #: The paper's own system, for KiTS and a graphics card; and what a CPU can learn from phantoms.
@@ -152,13 +152,8 @@ def load_config(source: str | Path) -> TwoStageConfig:
         InputError: if it cannot be read, or says what a run does not know.
     """
     path = RECIPES.get(str(source), Path(source))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: the recipe cannot be read ({error.strerror}). Choose another file.") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected a recipe (JSON), but {error}. Mend the file.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+    content = read_recipe(path)
+    if not isinstance(content.get("settings"), dict):
         raise InputError(f"{path}: expected an object with the key settings. Mend the file.")
     return config_of(content["settings"], path.name)
 
@@ -169,25 +164,9 @@ def config_of(settings: Mapping[str, Any], where: str) -> TwoStageConfig:
     Raises:
         InputError: for an unknown or missing key, or values that contradict each other.
     """
-    values = dict(settings)
-    for name, kind in (("first", StageConfig), ("second", StageConfig), ("augment", Augmentation)):
-        if isinstance(values.get(name), Mapping):
-            values[name] = _made(kind, values[name], f"{where}: {name}")
-    made: TwoStageConfig = _made(TwoStageConfig, values, where)
-    return made
+    return filled(TwoStageConfig, settings, where)
 
 
 def changed(config: TwoStageConfig, stage: str, **changes: Any) -> TwoStageConfig:
     """The configuration with some values of a stage (``first`` or ``second``) changed."""
     return dataclasses.replace(config, **{stage: dataclasses.replace(getattr(config, stage), **changes)})
-
-
-def _made(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    known = {f.name for f in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(f"{where}: {', '.join(unknown)} not known; expected some of {', '.join(sorted(known))}.")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        raise InputError(f"{where}: {error}. Mend the recipe.") from error

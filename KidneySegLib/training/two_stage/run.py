@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.files import write_json
 from KidneySegLib.progress import Progress
+from KidneySegLib.training.run_folder import claim
 from KidneySegLib.training.samples import SampleSource
 from KidneySegLib.training.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
 from KidneySegLib.training.two_stage.config import TwoStageConfig
@@ -94,13 +95,7 @@ def train_two_stage(
     place = training_device(device)
     data = phantom_data(config) if dataset is None else kits_data(dataset, config)
     begun = any((output / stage / CHECKPOINT_FILE).exists() for stage in STAGES)
-    if begun and not resume:
-        raise InputError(f"{output} holds a training run already. Resume it (--resume), or choose another folder.")
-    try:
-        for stage in STAGES:
-            (output / stage).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}). Choose another folder.") from error
+    claim(output, begun=begun, resume=resume, parts=STAGES)
     record: dict[str, Any] = {
         "recipe": "two-stage",
         "config": asdict(config),
