@@ -5,7 +5,7 @@
 What differs from the phantoms that the model was trained on, each thing as hospitals differ:
 
 - every patient has atrophic kidneys of chronic kidney disease (variant ``atrophic``) with medullary nephrocalcinosis:
-  calcium makes the medulla brighter than the cortex, the reverse of all that the model ever saw;
+  calcium makes the medulla brighter than any cortex, the reverse of all that the model ever saw;
 - they get half of the contrast medium, as is done to spare such kidneys: iodine adds half of its HU to every tissue;
 - the scanner saves dose: noise of 30 HU in pixels of 1.5 mm and slices of 3 mm, in grains of some 3 mm.
 
@@ -42,8 +42,8 @@ NOISE_GRAIN_PIXELS = 1.0
 #: What the scan covers beyond the kidneys' centres, in mm.
 ABOVE_MM, BELOW_MM = 105.0, 105.0
 VARIANT = "atrophic"
-#: Range of a calcified medulla. Cortex has some 90 to 180 HU here.
-MEDULLA_HU = (220.0, 420.0)
+#: Range of a calcified medulla. Cortex has some 90 to 180 HU here, and up to 300 in the original domain.
+MEDULLA_HU = (450.0, 900.0)
 #: Of the usual dose of contrast medium.
 CONTRAST_DOSE = 0.5
 #: Seeds of the cases that are corrected and trained on, and of those that are held out.
