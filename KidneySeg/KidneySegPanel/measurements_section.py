@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from KidneySegPanel import result_node
 from KidneySegPanel.case_request import patientFields
+from KidneySegPanel.combo_box import chooseQuietly
 from KidneySegPanel.dataset_requests import dicomFiles, saveDicomSeg
 from KidneySegPanel.dicom_facts import dicomFacts
 from KidneySegPanel.input_checks import escape
@@ -49,8 +50,8 @@ class MeasurementsSection(Section):
     def update(self):
         if self.parameters:
             self._takePatientDataFromDicom()
-            _choose(self.ui.sexComboBox, self.parameters.sex)
-            _choose(self.ui.creatinineUnitComboBox, self.parameters.creatinineUnit)
+            chooseQuietly(self.ui.sexComboBox, self.parameters.sex)
+            chooseQuietly(self.ui.creatinineUnitComboBox, self.parameters.creatinineUnit)
         table = self._tableNode()
         if table is not self._shownTable:
             self._shownTable = table
@@ -246,11 +247,3 @@ class MeasurementsSection(Section):
     def saveTable(self, path):
         """Write volumes.csv as the engine writes it."""
         Path(path).write_bytes(csvText(readTable(self._tableNode())).encode("utf-8"))
-
-
-def _choose(comboBox, value):
-    index = comboBox.findData(value)
-    if index >= 0 and index != comboBox.currentIndex:
-        wasBlocked = comboBox.blockSignals(True)
-        comboBox.setCurrentIndex(index)
-        comboBox.blockSignals(wasBlocked)

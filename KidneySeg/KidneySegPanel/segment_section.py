@@ -6,6 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from KidneySegPanel.combo_box import chooseQuietly
 from KidneySegPanel.section import Section
 from KidneySegPanel.segmentation_run import sentences
 from KidneySegPanel.ultrasound import isUltrasound, modelsFor
@@ -120,8 +121,8 @@ class SegmentSection(Section):
         if self.parameters:
             if self._isUltrasound() != self._offered:
                 self._offerModels()
-            _choose(self.ui.modelComboBox, self._chosenModel())
-            _choose(self.ui.deviceComboBox, self.parameters.device)
+            chooseQuietly(self.ui.modelComboBox, self._chosenModel())
+            chooseQuietly(self.ui.deviceComboBox, self.parameters.device)
         node = self.parameters.segmentation if self.parameters else None
         self.ui.show3DButton.enabled = node is not None
         display = node.GetDisplayNode() if node else None
@@ -286,15 +287,7 @@ def _fill(comboBox, items, chosen):
         comboBox.addItem(text, value)
     comboBox.blockSignals(wasBlocked)
     if chosen:
-        _choose(comboBox, chosen)
-
-
-def _choose(comboBox, value):
-    index = comboBox.findData(value)
-    if index >= 0 and index != comboBox.currentIndex:
-        wasBlocked = comboBox.blockSignals(True)
-        comboBox.setCurrentIndex(index)
-        comboBox.blockSignals(wasBlocked)
+        chooseQuietly(comboBox, chosen)
 
 
 def _hasSurface(node):

@@ -13,7 +13,7 @@ from KidneySegLib.labels import ABNORMALITY_LABEL, OverviewLabel, TrainingLabel
 from KidneySegLib.models.bundle import BundleSpec
 
 #: Training label of each structure that a network may name. Parenchyma that is not cortex is medulla.
-_TRAINING_LABELS: Mapping[str, int] = {
+TRAINING_LABELS: Mapping[str, int] = {
     "background": TrainingLabel.BACKGROUND,
     "parenchyma": TrainingLabel.MEDULLA,
     "medulla": TrainingLabel.MEDULLA,
@@ -53,7 +53,7 @@ def training_labels(spec: BundleSpec) -> Decide:
     Softmax: the most probable structure.
     """
     if spec.activation == "softmax":
-        table = np.array([_TRAINING_LABELS[name] for name in spec.outputs], dtype=np.uint8)
+        table = np.array([TRAINING_LABELS[name] for name in spec.outputs], dtype=np.uint8)
         return lambda values: _most_probable(values, table)
     return lambda values: _nested_labels(values, spec)
 
@@ -74,7 +74,7 @@ def _nested_labels(values: NDArray[Any], spec: BundleSpec) -> NDArray[np.uint8]:
     for name in ("cyst", "mass", "abnormality"):
         if name in channel:
             wins = (channel[name] > spec.threshold) & (channel[name] > best)
-            labels[wins] = _TRAINING_LABELS[name]
+            labels[wins] = TRAINING_LABELS[name]
             best = np.maximum(best, channel[name])
     return labels
 

@@ -17,25 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, size3
+from KidneySegLib.inference.labelling import TRAINING_LABELS
 from KidneySegLib.inference.nnunet_scan import PreparedScan
 from KidneySegLib.inference.resampling import AxisWeights, OnBlock, on_threads, resample_planes, row_blocks
 from KidneySegLib.inference.spline import axis_matrices, separate_axis
 from KidneySegLib.inference.tiling import Float32
-from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models.bundle import BundleSpec
 from KidneySegLib.models.nnunet_record import NnUnetRecord
 
 Ids = NDArray[np.uint8]
-
-_TRAINING_LABELS = {
-    "background": TrainingLabel.BACKGROUND,
-    "parenchyma": TrainingLabel.MEDULLA,
-    "medulla": TrainingLabel.MEDULLA,
-    "cortex": TrainingLabel.CORTEX,
-    "cyst": TrainingLabel.CYST,
-    "mass": TrainingLabel.MASS,
-    "abnormality": ABNORMALITY_LABEL,
-}
 
 
 def their_ids(spec: BundleSpec) -> Callable[[Float32], Ids]:
@@ -63,7 +53,7 @@ def training_table(record: NnUnetRecord) -> Ids:
     """Training label (`labels.TrainingLabel`, `ABNORMALITY_LABEL`) of each id of theirs: index with a label map."""
     table = np.zeros(256, dtype=np.uint8)
     for id, structure in record.structures.items():
-        table[id] = _TRAINING_LABELS[structure]
+        table[id] = TRAINING_LABELS[structure]
     return table
 
 

@@ -18,6 +18,7 @@ import KidneySegLib
 from KidneySegLib.flags import FLAGS
 from KidneySegLib.progress import Progress
 from KidneySegLib.worker_parts import arrays, dataset_commands, protocol, ultrasound_commands
+from KidneySegLib.worker_parts.model_reply import describe_model
 from KidneySegLib.worker_parts.protocol import ProtocolError
 
 if TYPE_CHECKING:
@@ -255,18 +256,7 @@ class Session:
 def _describe_bundle(bundle: Bundle) -> Reply:
     from KidneySegLib.models import is_embedded
 
-    return {
-        "name": bundle.name,
-        "version": bundle.version,
-        "title": bundle.title,
-        "licence": bundle.licence,
-        "citation": bundle.citation,
-        "intended_use": bundle.intended_use,
-        "outputs": list(bundle.outputs),
-        "path": str(bundle.path),
-        "embedded": is_embedded(bundle),
-        "task": "ct",
-    }
+    return describe_model(bundle, "ct", is_embedded(bundle))
 
 
 def _describe_phase(phase: Any) -> Reply | None:

@@ -11,6 +11,7 @@ import numpy as np
 from KidneySegLib.errors import InputError
 from KidneySegLib.progress import Progress
 from KidneySegLib.worker_parts import arrays
+from KidneySegLib.worker_parts.model_reply import describe_model
 from KidneySegLib.worker_parts.protocol import ProtocolError
 
 if TYPE_CHECKING:
@@ -55,18 +56,7 @@ def verify_if_ultrasound(name: str, progress: Progress) -> Reply | None:
 def describe(bundle: UltrasoundBundle) -> Reply:
     from KidneySegLib.ultrasound.store import is_embedded
 
-    return {
-        "name": bundle.name,
-        "version": bundle.version,
-        "title": bundle.title,
-        "licence": bundle.licence,
-        "citation": bundle.citation,
-        "intended_use": bundle.intended_use,
-        "outputs": list(bundle.outputs),
-        "path": str(bundle.path),
-        "embedded": is_embedded(bundle),
-        "task": "ultrasound",
-    }
+    return describe_model(bundle, "ultrasound", is_embedded(bundle))
 
 
 def segment_ultrasound(session: Session, request: Request, progress: Progress) -> Reply:

@@ -75,7 +75,7 @@ THICK = Planned(
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     (16, 96, 96),
-    120,
+    600,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
@@ -87,7 +87,7 @@ ISOTROPIC = Planned(
     (_CUBE,) * 6,
     (_SAME, *((_HALF,) * 5)),
     (64, 64, 64),
-    120,
+    400,
 )
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(

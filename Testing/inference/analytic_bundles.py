@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, write_bundle
+from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
 from KidneySegLib.networks import build_network
 
 NORMALISATION = Normalisation(low_hu=-300.0, high_hu=500.0, mean_hu=100.0, standard_deviation_hu=100.0)
@@ -20,6 +21,21 @@ CORTEX_HU = 200.0
 #: Logits per normalised unit (100 HU): steep, so that probabilities are all but 0 or 1.
 STEEP = 20.0
 OVERVIEW = ("background", "kidney", "spine", "aorta", "liver", "spleen")
+
+
+def nnunet_record(labels: dict[int, str], structures: dict[int, str], channels: tuple[int, ...]) -> NnUnetRecord:
+    """What an imported nnU-Net model says of itself, with nnU-Net's usual treatment of a CT."""
+    return NnUnetRecord(
+        orientation="stored",
+        transpose=(0, 1, 2),
+        normalisation="ct",
+        inside_mask=False,
+        data=Resampling(3),
+        logits=Resampling(1),
+        labels=labels,
+        structures=structures,
+        channels=channels,
+    )
 
 
 def spec(name: str = "fine", **changes: Any) -> BundleSpec:

@@ -24,21 +24,13 @@ from KidneySegLib.inference.grid import Box, frame_of, grid_of
 from KidneySegLib.inference.network import ReadyNetwork
 from KidneySegLib.models import Bundle, write_bundle
 from KidneySegLib.models.nnunet_ensemble import ensemble_bundles
-from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
+from KidneySegLib.models.nnunet_record import NnUnetRecord
 from KidneySegLib.networks import build_network
 from KidneySegLib.pipeline import segment_case
 
 OUTPUTS = ("background", "parenchyma", "abnormality")
-RECORD = NnUnetRecord(
-    orientation="stored",
-    transpose=(0, 1, 2),
-    normalisation="ct",
-    inside_mask=False,
-    data=Resampling(3),
-    logits=Resampling(1),
-    labels={0: "background", 1: "kidney", 2: "abnormality"},
-    structures={0: "background", 1: "parenchyma", 2: "abnormality"},
-    channels=(0, 1, 2),
+RECORD = a.nnunet_record(
+    {0: "background", 1: "kidney", 2: "abnormality"}, {0: "background", 1: "parenchyma", 2: "abnormality"}, (0, 1, 2)
 )
 Lines = list[tuple[float, float]]
 

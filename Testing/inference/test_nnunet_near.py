@@ -15,19 +15,8 @@ from KidneySegLib.inference.grid import Box
 from KidneySegLib.inference.nnunet_labels import ids_on_scan
 from KidneySegLib.inference.nnunet_scan import lay, prepare
 from KidneySegLib.models import Bundle, write_bundle
-from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
 
-RECORD = NnUnetRecord(
-    orientation="stored",
-    transpose=(0, 1, 2),
-    normalisation="ct",
-    inside_mask=False,
-    data=Resampling(3),
-    logits=Resampling(1),
-    labels={0: "background", 1: "parenchyma", 2: "cortex"},
-    structures={1: "medulla", 2: "cortex"},
-    channels=(1, 2),
-)
+RECORD = a.nnunet_record({0: "background", 1: "parenchyma", 2: "cortex"}, {1: "medulla", 2: "cortex"}, (1, 2))
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """What the panel's tests share. Runs in the test host and in a real Slicer alike."""
 
+import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -11,6 +14,14 @@ import slicer
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTED_WORKER = ROOT / "Testing" / "worker" / "scripted_worker.py"
+
+
+def loadFile(path):
+    """A file of another test folder as a module, by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class PanelTestCase(unittest.TestCase):
@@ -80,6 +91,37 @@ class PanelTestCase(unittest.TestCase):
 
     def nodeCount(self, className):
         return slicer.mrmlScene.GetNumberOfNodesByClass(className)
+
+
+class RealEngineTestCase(PanelTestCase):
+    """The same with the real engine, whose user has the models that `writeModels` makes."""
+
+    scripted = False
+
+    @classmethod
+    def writeModels(cls, folder):
+        """Make bundles in a folder. :param folder: of the user's models."""
+        raise NotImplementedError
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Path(tempfile.mkdtemp(prefix="kidneyseg-home-"))
+        (cls.home / "models").mkdir()
+        cls.writeModels(cls.home / "models")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.home, ignore_errors=True)
+
+    def setUp(self):
+        super().setUp()
+        from KidneySegPanel.engine_command import defaultEngineCommand
+
+        command = defaultEngineCommand()
+        command.environment.update(KIDNEYSEG_HOME=str(self.home), KIDNEYSEG_THREADS="1")
+        self.logic.engine.command = command
+        self.panel.refreshEngineFacts()
+        self.waitFor(lambda: not self.logic.engine.busy)
 
 
 def openPanel():

@@ -1,15 +1,11 @@
 """The panel with an abnormality model, here an ensemble with nnU-Net: cyst and mass as segments, and their columns."""
 
-import shutil
-import tempfile
 import unittest
-from pathlib import Path
 
 import numpy as np
 import slicer
 from KidneySegPanel.measurement_table import readTable
-from panel_case import ROOT, PanelTestCase, labelsInVolume
-from test_real_engine import loadFile
+from panel_case import ROOT, RealEngineTestCase, labelsInVolume, loadFile
 
 try:
     import torch
@@ -20,27 +16,10 @@ VOXEL_ML = 2 * 2 * 3 / 1000
 
 
 @unittest.skipIf(torch is None, "bundles are made with torch")
-class TestAbnormalKidneys(PanelTestCase):
-    scripted = False
-
+class TestAbnormalKidneys(RealEngineTestCase):
     @classmethod
-    def setUpClass(cls):
-        cls.home = Path(tempfile.mkdtemp(prefix="kidneyseg-home-"))
-        writeEnsemble(cls.home / "models")
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.home, ignore_errors=True)
-
-    def setUp(self):
-        super().setUp()
-        from KidneySegPanel.engine_command import defaultEngineCommand
-
-        command = defaultEngineCommand()
-        command.environment.update(KIDNEYSEG_HOME=str(self.home), KIDNEYSEG_THREADS="1")
-        self.logic.engine.command = command
-        self.panel.refreshEngineFacts()
-        self.waitFor(lambda: not self.logic.engine.busy)
+    def writeModels(cls, folder):
+        writeEnsemble(folder)
 
     def test_cyst_and_mass_are_shown_and_measured_per_side(self):
         volume, truth = abnormalKidneys()
@@ -137,10 +116,8 @@ def writeEnsemble(folder):
     """
     from KidneySegLib.models import write_bundle
     from KidneySegLib.models.nnunet_ensemble import ensemble_bundles
-    from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
 
     bundles = loadFile(ROOT / "Testing" / "inference" / "analytic_bundles.py")
-    folder.mkdir()
     bundles.write_localiser(folder / "analytic-localiser")
     fluid, contrast = bundles.threshold_line(-40.0), bundles.threshold_line(120.0)
     lines = [(0.0, 0.0), (fluid[0] + contrast[0], fluid[1] + contrast[1]), fluid]
@@ -151,16 +128,8 @@ def writeEnsemble(folder):
     }
     outputs = ("background", "parenchyma", "abnormality")
     first = bundles.spec("first", outputs=outputs, localiser="analytic-localiser", **common)
-    record = NnUnetRecord(
-        orientation="stored",
-        transpose=(0, 1, 2),
-        normalisation="ct",
-        inside_mask=False,
-        data=Resampling(3),
-        logits=Resampling(1),
-        labels={0: "background", 1: "kidney", 2: "tumor"},
-        structures={0: "background", 1: "parenchyma", 2: "mass"},
-        channels=(0, 1, 2),
+    record = bundles.nnunet_record(
+        {0: "background", 1: "kidney", 2: "tumor"}, {0: "background", 1: "parenchyma", 2: "mass"}, (0, 1, 2)
     )
     outputs = ("background", "parenchyma", "mass")
     second = bundles.spec("second", outputs=outputs, nnunet=record, flexible_tiles=False, **common)

@@ -1,13 +1,12 @@
 """The panel with the real engine and a network whose answers are known: from the click to the CSV."""
 
-import shutil
 import tempfile
 import unittest
 from pathlib import Path
 
 import numpy as np
 import slicer
-from panel_case import ROOT, PanelTestCase, labelsInVolume
+from panel_case import ROOT, RealEngineTestCase, labelsInVolume, loadFile
 
 try:
     import torch
@@ -15,41 +14,13 @@ except ImportError:
     torch = None
 
 
-def loadFile(path):
-    """A file of another test folder, by its path."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @unittest.skipIf(torch is None, "bundles are made with torch")
-class TestRealEngine(PanelTestCase):
-    scripted = False
-
+class TestRealEngine(RealEngineTestCase):
     @classmethod
-    def setUpClass(cls):
-        cls.home = Path(tempfile.mkdtemp(prefix="kidneyseg-home-"))
+    def writeModels(cls, folder):
         bundles = loadFile(ROOT / "Testing" / "inference" / "analytic_bundles.py")
-        (cls.home / "models").mkdir()
-        bundles.write_localiser(cls.home / "models" / "analytic-localiser")
-        bundles.write_fine(cls.home / "models" / "analytic", localiser="analytic-localiser", spacing_mm=(3.0, 2.0, 2.0))
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.home, ignore_errors=True)
-
-    def setUp(self):
-        super().setUp()
-        from KidneySegPanel.engine_command import defaultEngineCommand
-
-        command = defaultEngineCommand()
-        command.environment.update(KIDNEYSEG_HOME=str(self.home), KIDNEYSEG_THREADS="1")
-        self.logic.engine.command = command
-        self.panel.refreshEngineFacts()
-        self.waitFor(lambda: not self.logic.engine.busy)
+        bundles.write_localiser(folder / "analytic-localiser")
+        bundles.write_fine(folder / "analytic", localiser="analytic-localiser", spacing_mm=(3.0, 2.0, 2.0))
 
     def test_from_click_to_csv(self):
         volume, truth = twoKidneys()
