@@ -104,19 +104,25 @@ def write_overlay(picture: Image.Image, path: Path) -> None:
 
 def painted(hu: NDArray[np.float32], ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey values with labels over them: (rows, columns, 3). `ids` are `FINER` times finer than `hu`."""
-    rows, columns = hu.shape
-    grey = np.repeat(windowed(hu)[:, :, None], 3, axis=2).astype(np.float32)
+    picture = np.repeat(windowed(hu)[:, :, None], 3, axis=2)
+    if not ids.any():
+        return picture
+    # Only where there are labels is there anything to mix; a pixel more on each side shows where they end.
+    rows, columns = (
+        slice(max(0, found[0] // FINER - 1), min(size, found[-1] // FINER + 2))
+        for found, size in ((np.flatnonzero(ids.any(axis)), hu.shape[1 - axis]) for axis in (1, 0))
+    )
+    ids = ids[rows.start * FINER : rows.stop * FINER, columns.start * FINER : columns.stop * FINER]
     colours = np.zeros((256, 3), dtype=np.float32)
     for label in LABELS:
         colours[label.id] = label.colour
-    edge = _edges(ids)
-    opacity = np.where(edge, 1.0, FILL).astype(np.float32) * (ids > 0)
-    tint = colours[ids]
-    tint *= opacity[:, :, None]
-    blocks = (rows, FINER, columns, FINER)
-    tint = tint.reshape(*blocks, 3).mean(axis=(1, 3))
+    opacity = np.where(_edges(ids), 1.0, FILL).astype(np.float32) * (ids > 0)
+    blocks = (ids.shape[0] // FINER, FINER, ids.shape[1] // FINER, FINER)
+    tint = (colours[ids] * opacity[:, :, None]).reshape(*blocks, 3).mean(axis=(1, 3))
     covered = opacity.reshape(blocks).mean(axis=(1, 3))[:, :, None]
-    return np.clip(grey * (1 - covered) + tint, 0, 255).astype(np.uint8)
+    mixed = picture[rows, columns] * (1 - covered) + tint
+    picture[rows, columns] = np.clip(mixed, 0, 255).astype(np.uint8)
+    return picture
 
 
 def _edges(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
