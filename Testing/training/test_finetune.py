@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from safetensors.torch import load_file
 from stub_phantom import Balls
 
 from KidneySegLib.ct import read_ct
@@ -18,7 +19,7 @@ from KidneySegLib.export.dataset import Addition, DataSet, Split
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, find_bundle, verify_bundle, write_bundle
 from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
-from KidneySegLib.training.config import NetworkConfig
+from KidneySegLib.training.finetune.blend import blended, choose_share
 from KidneySegLib.training.finetune.cases import case_samples, material
 from KidneySegLib.training.finetune.judge import Figures, figures, verdict
 from KidneySegLib.training.finetune.mixed import MixedTrainer
@@ -83,8 +84,9 @@ def settings() -> FinetuneSettings:
         warmup_steps=2,
         average_decay=0.8,
         margin_voxels=4,
-        phantom_share=0.1,  # this network knows nothing that is worth remembering
+        memory_weight=0.01,  # this network knows nothing that is worth remembering
         phantoms=3,
+        choosing_cases=0,
         original_cases=0,
         phantom_augment={"pose": {"shift_voxels": [2.0, 2.0, 2.0], "warp_node_voxels": 8.0}},
         case_augment={
@@ -235,10 +237,12 @@ def test_bundles_that_cannot_be_trained_are_named() -> None:
     assert config.box == (112, 96, 96)
 
 
-def _pools(config: NetworkConfig) -> tuple[SamplePool, SamplePool]:
+def _pools(bundle: Bundle) -> tuple[SamplePool, SamplePool]:
+    """Two samples of cases, two of phantoms."""
     pools = []
+    shape = next(iter(SOURCE(0))).hu.shape
     for first in (0, 10):
-        pool = SamplePool(2, config.box, 2, False, torch.device("cpu"))
+        pool = SamplePool(2, shape, 2, False, torch.device("cpu"))
         for seed in (first, first + 1):
             for sample in SOURCE(seed):
                 pool.add(sample)
@@ -247,8 +251,7 @@ def _pools(config: NetworkConfig) -> tuple[SamplePool, SamplePool]:
 
 
 def test_phantoms_teach_the_answer_the_network_gave_before(bundle: Bundle, settings: FinetuneSettings) -> None:
-    config = network_config(bundle, replace(settings, phantom_share=0.99))
-    trainer = MixedTrainer("t", config, replace(settings, phantom_share=0.99), torch.device("cpu"), *_pools(config))
+    trainer = MixedTrainer("t", network_config(bundle, settings), settings, torch.device("cpu"), *_pools(bundle))
     with pytest.raises(RuntimeError, match="remember"):
         trainer.batch()
     weights = build_network("UNet3D", ARGUMENTS).state_dict()
@@ -257,27 +260,34 @@ def test_phantoms_teach_the_answer_the_network_gave_before(bundle: Bundle, setti
     with torch.no_grad():
         trainer.network.head.bias += 1  # the network learns on; what it answered before stays what it was
     image, targets, _ = trainer.batch()
+    assert len(image) == len(targets) == 2 * settings.batch_size
+    cases, phantoms = targets[: settings.batch_size], targets[settings.batch_size :]
+    seen = image[settings.batch_size :]
     before = build_network("UNet3D", ARGUMENTS)
     before.load_state_dict(weights)
     with torch.no_grad():
-        expected = before.eval()(image).sigmoid()
-        now = trainer.network.eval()(image).sigmoid()
-    assert (targets - expected).abs().mean() < 0.01 < 0.1 < (now - expected).abs().mean()  # bfloat16 against float32
+        expected = before.eval()(seen).sigmoid()
+        now = trainer.network.eval()(seen).sigmoid()
+    assert (phantoms - expected).abs().mean() < 0.01 < 0.1 < (now - expected).abs().mean()  # bfloat16 against float32
+    assert ((cases < 0.01) | (cases > 0.99)).float().mean() > 0.5  # labels, not guesses
 
 
-def test_corrected_cases_teach_their_labels(bundle: Bundle, settings: FinetuneSettings) -> None:
+def test_memory_counts_as_often_as_the_recipe_says(bundle: Bundle, settings: FinetuneSettings) -> None:
     config = network_config(bundle, settings)
-    trainer = MixedTrainer("t", config, replace(settings, phantom_share=0.0), torch.device("cpu"), *_pools(config))
-    trainer.remember(build_network("UNet3D", ARGUMENTS).state_dict())
-    trainer.begin()
-    targets = torch.cat([trainer.batch()[1] for _ in range(8)])
-    assert ((targets < 0.01) | (targets > 0.99)).float().mean() > 0.5
-    assert targets.max() > 0.9
+    logits, targets = torch.randn(4, 2, 8, 8, 8), torch.rand(4, 2, 8, 8, 8)
+    losses = {}
+    for weight in (1.0, 3.0):
+        chosen = replace(settings, memory_weight=weight)
+        trainer = MixedTrainer("t", config, chosen, torch.device("cpu"), *_pools(bundle))
+        losses[weight] = float(trainer.loss([logits], targets, None))
+    alone = MixedTrainer("t", config, settings, torch.device("cpu"), _pools(bundle)[0], None)
+    on_cases, on_phantoms = (float(alone.loss([logits[half]], targets[half], None)) for half in (slice(2), slice(2, 4)))
+    assert losses[1.0] == pytest.approx(on_cases + on_phantoms, rel=1e-5)
+    assert losses[3.0] == pytest.approx(on_cases + 3 * on_phantoms, rel=1e-5)
 
 
 def test_weights_that_do_not_fit_are_refused(bundle: Bundle, settings: FinetuneSettings) -> None:
-    config = network_config(bundle, settings)
-    trainer = MixedTrainer("t", config, settings, torch.device("cpu"), *_pools(config))
+    trainer = MixedTrainer("t", network_config(bundle, settings), settings, torch.device("cpu"), *_pools(bundle))
     with pytest.raises(RuntimeError, match="remember"):
         trainer.begin()
     with pytest.raises(ModelError, match="do not fit"):
@@ -288,10 +298,58 @@ def test_training_leaves_the_smallest_numbers_as_they_were(
     tmp_path: Path, bundle: Bundle, settings: FinetuneSettings
 ) -> None:
     few = replace(settings, steps=2)
-    config = network_config(bundle, few)
-    trainer = MixedTrainer("t", config, few, torch.device("cpu"), *_pools(config))
+    trainer = MixedTrainer("t", network_config(bundle, few), few, torch.device("cpu"), *_pools(bundle))
     trainer.remember(build_network("UNet3D", ARGUMENTS).state_dict())
     trainer.begin()
     trainer.run(Budget(steps=2), tmp_path / "fold", Progress())
     tiny = torch.full((16,), 1e-39)
     assert (tiny * 0.5 != 0).all()
+
+
+def _figures(parenchyma: float, cortex: float | None = None) -> tuple[Figures, ...]:
+    return (Figures("a", parenchyma, cortex, 1.0, None),)
+
+
+def test_the_largest_share_that_forgets_little_is_chosen() -> None:
+    forgotten = {1.0: (0.90, 0.80), 0.5: (0.958, 0.893), 0.25: (0.96, 0.90)}
+    share, trials = choose_share(
+        (0.25, 0.5, 1.0), _figures(0.96, 0.90), lambda tried: _figures(*forgotten[tried]), allowed=0.8
+    )
+    assert share == 0.5
+    assert [(one.share, round(one.loss_points, 6)) for one in trials] == [(1.0, 10.0), (0.5, 0.7)]
+
+
+def test_the_smallest_share_is_left_where_all_forget_too_much() -> None:
+    share, trials = choose_share((0.5, 1.0), _figures(0.96), lambda _: _figures(0.5), allowed=0.5)
+    assert share == 0.5
+    assert len(trials) == 2
+
+
+def test_a_share_lies_between_old_and_new_weights() -> None:
+    old, new = {"w": torch.tensor([0.0, 4.0])}, {"w": torch.tensor([1.0, 0.0])}
+    assert blended(old, new, 0.25)["w"].tolist() == [0.25, 3.0]
+    assert blended(old, new, 1.0)["w"].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("shares", [(), (0.0,), (1.2,)])
+def test_shares_that_mean_nothing_are_refused(settings: FinetuneSettings, shares: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="shares must be above 0"):
+        replace(settings, shares=shares)
+
+
+def test_a_share_is_chosen_on_phantoms_and_recorded(tmp_path: Path, bundle: Bundle, settings: FinetuneSettings) -> None:
+    data_set = make_data_set(tmp_path / "data", held_out=1, train=2)
+    case = tmp_path / "run" / "choosing" / "original_0001"
+    case.mkdir(parents=True)
+    for name, image in zip(("ct.nii.gz", "labels.nii.gz"), ball_case(50), strict=True):
+        sitk.WriteImage(image, str(case / name))
+    (case / "truth.json").write_text("{}")  # it is there: none is made
+    few = replace(settings, steps=4, choosing_cases=1, shares=(0.5, 1.0), original_loss_points=-1000.0)
+    result = finetune(bundle.path, data_set.folder, tmp_path / "run", settings=few, source=SOURCE, device="cpu")
+    training = result.bundle.training
+    assert training["share_of_new_weights"] == 0.5
+    assert [one["share"] for one in training["trials"]] == [1.0, 0.5]
+    old, new = (load_file(str(one.path / one.folds[0].weights)) for one in (bundle, result.bundle))
+    whole = torch.load(tmp_path / "run" / "fold_0" / "weights.pt", weights_only=True)
+    for name, value in new.items():
+        assert torch.allclose(value.float(), 0.5 * (old[name].float() + whole[name].float()), atol=2e-3)

@@ -1,9 +1,10 @@
-"""A trainer that learns from corrected cases, and from phantoms what it could do before, in turn."""
+"""A trainer that learns from corrected cases, and from phantoms what it could do before."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +22,17 @@ from .settings import FinetuneSettings
 
 
 class MixedTrainer(Trainer):
-    """`Trainer` with two pools; at each step the lot says which one teaches.
+    """`Trainer` whose every step sees patches of corrected cases and as many of phantoms.
 
     Corrected cases teach their labels. On phantoms the answer of the network as it was before is what must be
     answered, not the truth ("learning without forgetting", Li and Hoiem, doi 10.1109/TPAMI.2017.2773081): there a
     network that has forgotten nothing has nothing to learn, where the truth would keep pulling at weights that had
-    settled long ago.
+    settled long ago. Both are in each step, because an optimiser that scales by the size of gradients would else take
+    the small ones of the phantoms for little.
 
     Args:
         cases: boxes of corrected cases.
-        phantoms: boxes of phantoms, or None where they have no share.
+        phantoms: boxes of phantoms, or None where nothing is to be remembered.
         Others: as for `Trainer`.
     """
 
@@ -45,24 +47,42 @@ class MixedTrainer(Trainer):
         options: StepOptions | None = None,
     ) -> None:
         nothing = SamplePool(1, config.patch, len(config.outputs), False, device)
-        super().__init__(name, config, settings.seed, device, phantoms or cases, nothing, options)
-        self._pools = (cases, phantoms or cases)
-        case_augment = updated(AugmentSettings(), settings.case_augment, "case_augment")
-        self._augment = (case_augment, self.settings)
-        self._share = settings.phantom_share if phantoms is not None else 0.0
+        super().__init__(name, config, settings.seed, device, cases, nothing, options)
+        self._cases, self._phantoms = cases, phantoms
+        self._case_augment = updated(AugmentSettings(), settings.case_augment, "case_augment")
+        self._phantom_augment = self.settings
+        self._memory_weight = settings.memory_weight
         self._before: nn.Module | None = None
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A batch of one of the two; in it a kidney that is not divided teaches no cortex.
+        """Patches of cases, then as many of phantoms; a kidney that is not divided teaches no cortex.
 
         Raises:
-            RuntimeError: for phantoms before `remember`.
+            RuntimeError: with phantoms, before `remember`.
         """
-        lot = float(torch.rand((), generator=self.generator, device=self.generator.device))
-        which = int(lot < self._share)
-        self.pool, self.settings = self._pools[which], self._augment[which]
+        self.pool, self.settings = self._cases, self._case_augment
         image, targets, weights = super().batch()
-        return image, self._answer_before(image) if which else targets, weights
+        if self._phantoms is None:
+            return image, targets, weights
+        self.pool, self.settings = self._phantoms, self._phantom_augment
+        seen, _, all_count = super().batch()
+        targets = torch.cat((targets, self._answer_before(seen)))
+        if weights is not None and all_count is not None:
+            weights = torch.cat((weights, torch.ones_like(all_count)))
+        return torch.cat((image, seen)), targets, weights
+
+    def loss(self, outputs: Any, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """The loss on cases, and that on phantoms times the recipe's weight of memory."""
+        if self._phantoms is None:
+            return super().loss(outputs, targets, weights)
+        half = len(targets) // 2
+        cases, phantoms = (
+            super(MixedTrainer, self).loss(
+                _part(outputs, part), targets[part], None if weights is None else weights[part]
+            )
+            for part in (slice(None, half), slice(half, None))
+        )
+        return cases + self._memory_weight * phantoms
 
     def _answer_before(self, image: Tensor) -> Tensor:
         """Probabilities (N, channels, z, y, x) of the network as it was."""
@@ -95,3 +115,8 @@ class MixedTrainer(Trainer):
             raise RuntimeError("there is nothing to begin with: call remember() first")
         self.network.load_state_dict(self._before.state_dict())
         self.average = WeightAverage(self.network, self.config.average_decay)
+
+
+def _part(outputs: Any, part: slice) -> Any:
+    """Some of a batch's logits, at each resolution that there is."""
+    return outputs[part] if isinstance(outputs, Tensor) else [one[part] for one in outputs]

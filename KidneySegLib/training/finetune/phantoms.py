@@ -12,7 +12,7 @@ from KidneySegLib.training.samples import Sample, SampleSource, read_sample, wri
 from KidneySegLib.training.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
 
 #: Seeds far from those that the shipped weights began with.
-_FIRST_TRAINING, _FIRST_VALIDATION = 900_000_000, 450_000
+_FIRST_TRAINING, FIRST_JUDGED, FIRST_CHOOSING = 900_000_000, 450_000, 460_000
 
 
 def phantom_samples(
@@ -41,8 +41,12 @@ def phantom_samples(
             yield replace(read_sample(path), cortex_weight=1.0)
 
 
-def original_cases(count: int, folder: Path, progress: Progress) -> tuple[Path, ...]:
-    """Whole scans of phantoms, as the shipped model was made for, from validation seeds: never trained on."""
+def original_cases(count: int, folder: Path, progress: Progress, first: int = FIRST_JUDGED) -> tuple[Path, ...]:
+    """Whole scans of phantoms, as the shipped model was made for, from validation seeds: never trained on.
+
+    Args:
+        first: number of the first one, so that what a choice was made on is not what it is judged by.
+    """
     from KidneySegLib.phantom.output import TRUTH_NAME, write_case
 
     found = []
@@ -50,6 +54,6 @@ def original_cases(count: int, folder: Path, progress: Progress) -> tuple[Path, 
         progress.report("phantoms", number / max(count, 1), f"test phantom {number + 1} of {count}")
         case = folder / f"original_{number + 1:04d}"
         if not (case / TRUTH_NAME).exists():
-            write_case(case, VALIDATION_SEEDS.seed(_FIRST_VALIDATION + number), phase="arterial")
+            write_case(case, VALIDATION_SEEDS.seed(first + number), phase="arterial")
         found.append(case)
     return tuple(found)

@@ -27,9 +27,10 @@ from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.samples import Sample, SampleSource
 
+from .blend import blended, choose_share
 from .cases import Material, case_samples, material
 from .judge import JudgedCase, Judgement, judge_model, verdict
-from .phantoms import original_cases, phantom_samples
+from .phantoms import FIRST_CHOOSING, original_cases, phantom_samples
 from .settings import FinetuneSettings, load_settings, network_config
 
 RUN_FILE = "finetune.json"
@@ -111,7 +112,8 @@ def finetune(
     }
     _claim(output, facts, resume)
     seconds, weights = _train(parent, config, settings, found, output, len(folds), torch_device, source, progress)
-    candidate = _write_candidate(parent, name, output, weights, {**facts, **_counts(found, seconds, settings)})
+    facts = {**facts, **_counts(found, seconds, settings)}
+    candidate = _choose_candidate(parent, name, output, weights, settings, facts, progress)
     judgement = _judge(parent, candidate, found, settings, original, output, progress)
     return _settle(candidate, judgement, output, name, replace, progress)
 
@@ -159,7 +161,7 @@ def _train(
     began = time.monotonic()
     cases = list(_all_case_samples(parent, config, settings, found, progress))
     phantoms: list[Sample] = []
-    if settings.phantom_share > 0:
+    if settings.memory_weight > 0:
         phantoms = list(phantom_samples(config, settings.phantoms, output / "phantoms", progress, source))
     seconds = time.monotonic() - began
     weights = []
@@ -216,6 +218,38 @@ def _counts(found: Material, seconds: float, settings: FinetuneSettings) -> dict
         "steps": settings.steps,
         "seconds": round(seconds, 1),
     }
+
+
+def _choose_candidate(
+    parent: Bundle,
+    name: str | None,
+    output: Path,
+    weights: list[dict[str, Any]],
+    settings: FinetuneSettings,
+    facts: dict[str, Any],
+    progress: Progress,
+) -> Bundle:
+    """The bundle with as much of the new weights as phantoms allow, which are not those it is judged by."""
+    from safetensors.torch import load_file
+
+    if not settings.choosing_cases:
+        return _write_candidate(parent, name, output, weights, facts)
+    folders = original_cases(settings.choosing_cases, output / "choosing", progress, FIRST_CHOOSING)
+    phantoms = [_phantom_case(folder) for folder in folders]
+    old = [load_file(str(parent.path / files.weights)) for files in parent.folds]
+
+    def written(share: float, training: dict[str, Any]) -> Bundle:
+        mixed = [blended(*pair, share) for pair in zip(old, weights, strict=False)]
+        return _write_candidate(parent, name, output, mixed, training)
+
+    place = output / "choosing" / "judged"
+    share, trials = choose_share(
+        settings.shares,
+        judge_model(parent, phantoms, place, progress),
+        lambda tried: judge_model(written(tried, facts), phantoms, place, progress),
+        settings.original_loss_points,
+    )
+    return written(share, {**facts, "share_of_new_weights": share, "trials": [asdict(one) for one in trials]})
 
 
 def _write_candidate(

@@ -25,16 +25,18 @@ class FinetuneSettings:
     Attributes:
         seed: of draws and augmentation.
         steps: optimiser steps for each network of the bundle that is trained.
-        batch_size: patches a step, all of the data set or all of phantoms.
+        batch_size: patches of cases a step, and as many of phantoms.
         learning_rate: at its peak; it falls along half a cosine.
         weight_decay, warmup_steps, average_decay, gradient_norm: as for `NetworkConfig`.
         checkpoint_minutes: between two checkpoints.
         margin_voxels: a box round a kidney is the patch and this much on each side.
         elsewhere_boxes: boxes of each case that lie anywhere, to learn what is no kidney.
-        phantom_share: share of the steps that learn from phantoms.
+        memory_weight: how much it counts to answer on phantoms as before; 0 forgets.
         phantoms: patients of the phantom that are rendered.
         phantom_arguments: of `phantom_samples.KidneyBoxes`.
         phantom_augment, case_augment: random changes of phantoms, which have no noise, and of scans, which do.
+        shares: of the new weights, beside the old ones, that are tried for how much they forget.
+        choosing_cases: phantoms on which a share is chosen; 0 takes all of the new weights.
         original_cases: phantoms on which the model must not get worse.
         original_loss_points: how many points of Dice (hundredths) it may lose there.
     """
@@ -50,8 +52,10 @@ class FinetuneSettings:
     checkpoint_minutes: float
     margin_voxels: int
     elsewhere_boxes: int
-    phantom_share: float
+    memory_weight: float
     phantoms: int
+    shares: tuple[float, ...]
+    choosing_cases: int
     original_cases: int
     original_loss_points: float
     phantom_arguments: dict[str, Any] = field(default_factory=dict)
@@ -59,15 +63,15 @@ class FinetuneSettings:
     case_augment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.phantom_share < 1:
-            raise InputError(
-                f"phantom_share must be at least 0 and below 1, got {self.phantom_share}. Mend the recipe."
-            )
+        if self.memory_weight < 0:
+            raise InputError(f"memory_weight must be at least 0, got {self.memory_weight}. Mend the recipe.")
+        if not self.shares or not all(0 < share <= 1 for share in self.shares):
+            raise InputError(f"shares must be above 0 and at most 1, got {self.shares}. Mend the recipe.")
         for name in ("steps", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}. Mend the recipe.")
-        if self.phantom_share > 0 and self.phantoms < 1:
-            raise InputError("phantoms must be at least 1 where phantom_share is above 0. Mend the recipe.")
+        if self.memory_weight > 0 and self.phantoms < 1:
+            raise InputError("phantoms must be at least 1 where memory_weight is above 0. Mend the recipe.")
 
 
 def load_settings(path: Path | None = None) -> FinetuneSettings:
