@@ -1,4 +1,4 @@
-"""Accuracy of an ultrasound model on held-out synthetic pictures: ``ultrasound_accuracy.py OUT [--cases 200]``.
+"""Accuracy of an ultrasound model on held-out synthetic pictures: ``ultrasound_accuracy.py OUT [--cases 1000]``.
 
 The pictures are those of the seeds from ``--seed`` on, which are never trained on (`training.seeds.TEST_SEEDS`). They
 go the way of any picture: view found, text left out, outlined; the masks are scored as `kidneyseg evaluate --task
@@ -27,7 +27,7 @@ from KidneySegLib.ultrasound.synthetic import synthetic_image  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUT", help="folder for scores and confusion matrices")
-    parser.add_argument("--cases", type=int, default=200)
+    parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first picture (default: 0)")
     parser.add_argument("--model", help="name or folder (default: the shipped demonstration)")
     parser.add_argument("--record", action="store_true", help="write the result into the model's description")
