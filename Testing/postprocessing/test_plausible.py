@@ -132,6 +132,11 @@ def test_a_piece_that_the_localiser_does_not_see_goes_only_beside_two_that_it_se
     # A kidney that the overview missed stays: it sees one other only.
     one = assign_kidneys(result_of(Patient((RIGHT, LEFT)).scan()[1], Patient((LEFT,)).overview()), image)
     assert ids_at(one.labels, RIGHT.centre, LEFT.centre) == [2, 4]
+    # Unless it is small: a bowel loop beside a single kidney.
+    small = Blob((60, -70, -20), (18, 16, 20))
+    image_one, labels_one = Patient((RIGHT, small)).scan()
+    single = assign_kidneys(result_of(labels_one, Patient((RIGHT,)).overview()), image_one)
+    assert ids_at(single.labels, RIGHT.centre, small.centre) == [2, 0]
     # An overview without any kidney speaks against all of them alike, and is not believed.
     blind = Patient(()).overview()
     unseen = assign_kidneys(result_of(labels, blind), image)
