@@ -75,7 +75,7 @@ THICK = Planned(
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     (16, 96, 96),
-    600,
+    400,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
