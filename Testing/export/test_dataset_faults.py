@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from KidneySegLib.errors import Cancelled, OutputError
+from KidneySegLib.errors import Cancelled, InputError, OutputError
 from KidneySegLib.export.dataset import Addition, DataSet, folders
 from KidneySegLib.progress import CancelToken, Progress, ProgressEvent
 from Testing.export.dataset_case import check_whole, corrected, labels, scan
@@ -212,3 +212,18 @@ def test_all_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", note)
     monkeypatch.setattr(folders.os, "rename", check)
     assert made.add(scan(), labels(), A).is_new_case
+
+
+@pytest.mark.parametrize("passing", [".staging", ".creating", ".creating-1f", ".clock-1f"])
+def test_what_another_writer_has_for_a_moment_is_nothing_foreign(tmp_path: Path, passing: str) -> None:
+    """Another one is just making the same data set, or looking how old a lock is."""
+    (tmp_path / "set" / passing).mkdir(parents=True)
+    if passing == ".creating":
+        os.utime(tmp_path / "set" / passing, (0, 0))  # left by one who was killed
+    assert DataSet.create(tmp_path / "set").cases() == ()
+
+
+def test_a_folder_with_something_else_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "set" / "holiday.jpg").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds holiday\.jpg"):
+        DataSet.create(tmp_path / "set")

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset import records
-from KidneySegLib.export.dataset.folders import creating, new_secret, publish, replace_file, staging_folder
+from KidneySegLib.export.dataset.folders import (
+    PASSING,
+    creating,
+    new_secret,
+    publish,
+    replace_file,
+    staging_folder,
+)
 from KidneySegLib.export.dataset.problems import plain_disk_errors
 from KidneySegLib.export.dataset.records import DataSetCase, Origin, Revision, Split, Status
 from KidneySegLib.export.dataset.splits import split_of_new, without_overlap
@@ -279,13 +286,13 @@ def _check_empty(folder: Path) -> None:
     foreign = [
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.name not in (KEY_FILE, DATASET_FILE) and not path.name.startswith((".staging", ".creating"))
+        if path.name not in (KEY_FILE, DATASET_FILE) and not path.name.startswith(PASSING)
     ]
     # Looked for again: someone else may just have made it, with the first case in it.
     if foreign and not (folder / DATASET_FILE).is_file():
         raise InputError(
-            f"The folder {folder} is not empty and is no data set of KidneySeg (no {DATASET_FILE}). Give an empty or "
-            "new folder."
+            f"The folder {folder} holds {', '.join(sorted(foreign)[:3])} and is no data set of KidneySeg (no "
+            f"{DATASET_FILE}). Give an empty or new folder."
         )
 
 

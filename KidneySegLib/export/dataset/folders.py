@@ -17,6 +17,9 @@ from pathlib import Path
 
 STAGING = ".staging"
 CREATING = ".creating"
+CLOCK = ".clock"
+#: Names that begin so are a writer's own and gone in a moment.
+PASSING = (STAGING, CREATING, CLOCK)
 #: What a writer that was killed left is removed after this time. Adding one case takes well under a minute, so a
 #: writer that is alive is never disturbed, wherever it runs.
 ABANDONED_AFTER_S = 24 * 3600.0
@@ -150,7 +153,7 @@ def _age_s(path: Path, beside: Path) -> float:
     Args:
         beside: a folder on the same disk that this process may write into.
     """
-    probe = beside / f".clock-{uuid.uuid4().hex}"
+    probe = beside / f"{CLOCK}-{uuid.uuid4().hex}"
     probe.mkdir()
     try:
         return probe.stat().st_mtime - path.stat().st_mtime
