@@ -198,7 +198,7 @@ def test_labels_of_another_grid_or_with_unknown_ids_are_refused(data_set: DataSe
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").write_text("years of work")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match=r"holds thesis\.docx"):
         DataSet.create(tmp_path)
     with pytest.raises(InputError, match="is a file"):
         DataSet.create(tmp_path / "thesis.docx")

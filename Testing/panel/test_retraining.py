@@ -183,7 +183,7 @@ class TestRetraining(PanelTestCase):
         (self.folder / "thesis.docx").write_text("years of work")
         self.reviewedCase(correct=False)
         self.add()
-        assert "not empty" in self.ui.messageLabel.text
+        assert "holds thesis.docx" in self.ui.messageLabel.text
         assert [path.name for path in self.folder.iterdir()] == ["thesis.docx"]
 
     def test_the_report_says_who_corrected(self):
