@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .judge import Figures, means
-
-_STRUCTURES = ("parenchyma", "cortex")
+from .judge import Figures, dice_changes
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,5 @@ def choose_share(
 
 
 def _loss_points(before: Sequence[Figures], after: Sequence[Figures]) -> float:
-    old, new = means(before), means(after)
-    losses = [0.0]
-    for name in _STRUCTURES:
-        first, second = old[f"{name}_dice"], new[f"{name}_dice"]
-        if first is not None and second is not None:
-            losses.append(100 * (first - second))
-    return max(losses)
+    losses = [100 * (old - new) for _, old, new in dice_changes(before, after, together=False)]
+    return max([0.0, *losses])

@@ -156,10 +156,10 @@ def verdict(
         notes.append(f"Only {len(held_out[0])} held-out case(s): the comparison says little.")
     if not original[0]:
         notes.append("It was not tried on phantoms, so what it forgot is not known.")
-    for name, before, after in _changes(*held_out):
+    for name, before, after in dice_changes(*held_out):
         if after < before:
             reasons.append(f"on held-out cases the Dice of {name} fell from {before:.4f} to {after:.4f}")
-    for name, before, after in _changes(*original, together=False):
+    for name, before, after in dice_changes(*original, together=False):
         if 100 * (before - after) > loss_points:
             reasons.append(f"on phantoms the Dice of {name} fell from {before:.4f} to {after:.4f}")
     for where, cases in (("held-out cases", held_out), ("phantoms", original)):
@@ -194,7 +194,7 @@ def on_grid_of(labels: sitk.Image, image: sitk.Image) -> NDArray[np.uint8]:
     return whole
 
 
-def _changes(
+def dice_changes(
     before: Sequence[Figures], after: Sequence[Figures], *, together: bool = True
 ) -> list[tuple[str, float, float]]:
     """Name, mean before and mean after of the Dices that count."""

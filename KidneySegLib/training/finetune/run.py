@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from KidneySegLib.models import (
     is_embedded,
     write_bundle,
 )
-from KidneySegLib.models.model_json import check_name
+from KidneySegLib.models.model_json import check_name, respecified
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.samples import Sample, SampleSource
 
 from .blend import blended, choose_share
 from .cases import Material, case_samples, material
-from .judge import JudgedCase, Judgement, judge_model, verdict
+from .judge import Figures, JudgedCase, Judgement, judge_model, verdict
 from .phantoms import FIRST_CHOOSING, original_cases, phantom_samples
 from .settings import FinetuneSettings, load_settings, network_config
 
@@ -232,31 +232,36 @@ def _choose_candidate(
     """The bundle with as much of the new weights as phantoms allow, which are not those it is judged by."""
     from safetensors.torch import load_file
 
+    from KidneySegLib.models.export import update_manifest
+
     if not settings.choosing_cases:
         return _write_candidate(parent, name, output, weights, facts)
     folders = original_cases(settings.choosing_cases, output / "choosing", progress, FIRST_CHOOSING)
     phantoms = [_phantom_case(folder) for folder in folders]
     old = [load_file(str(parent.path / files.weights)) for files in parent.folds]
 
-    def written(share: float, training: dict[str, Any]) -> Bundle:
-        mixed = [blended(*pair, share) for pair in zip(old, weights, strict=False)]
-        return _write_candidate(parent, name, output, mixed, training)
-
     place = output / "choosing" / "judged"
-    share, trials = choose_share(
-        settings.shares,
-        judge_model(parent, phantoms, place, progress),
-        lambda tried: judge_model(written(tried, facts), phantoms, place, progress),
-        settings.original_loss_points,
-    )
-    return written(share, {**facts, "share_of_new_weights": share, "trials": [asdict(one) for one in trials]})
+    candidate = parent
+
+    def judged(share: float) -> Sequence[Figures]:
+        nonlocal candidate
+        mixed = [blended(*pair, share) for pair in zip(old, weights, strict=False)]
+        candidate = _write_candidate(parent, name, output, mixed, facts)
+        return judge_model(candidate, phantoms, place, progress)
+
+    before = judge_model(parent, phantoms, place, progress)
+    share, trials = choose_share(settings.shares, before, judged, settings.original_loss_points)
+    # What was tried last was chosen: its weights are there, only what it says of itself is not complete.
+    chosen = {"share_of_new_weights": share, "trials": [asdict(one) for one in trials]}
+    return update_manifest(candidate, training={**candidate.training, **chosen})
 
 
 def _write_candidate(
     parent: Bundle, name: str | None, output: Path, weights: list[dict[str, Any]], training: dict[str, Any]
 ) -> Bundle:
-    values = {field.name: getattr(parent, field.name) for field in fields(BundleSpec)}
-    values.update(
+    spec = respecified(
+        parent,
+        BundleSpec,
         name=name or f"{parent.name}-finetuned"[:64],
         version=f"{parent.version}-finetuned",
         title=f"{parent.title}, fine-tuned",
@@ -268,7 +273,7 @@ def _write_candidate(
     localiser = find_localiser(parent)
     if localiser is not None and not is_embedded(localiser) and not (place / localiser.name).exists():
         shutil.copytree(localiser.path, place / localiser.name)
-    return write_bundle(place / values["name"], BundleSpec(**values), weights, float16=True, replace=True)
+    return write_bundle(place / spec.name, spec, weights, float16=True, replace=True)
 
 
 def _judge(
