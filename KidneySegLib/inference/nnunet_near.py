@@ -18,7 +18,7 @@ from KidneySegLib.inference.grid import Box, Grid, frame_of, grid_of
 from KidneySegLib.inference.localiser import Overview
 from KidneySegLib.inference.network import ReadyNetwork
 from KidneySegLib.inference.nnunet_labels import Ids, ids_on_scan, their_ids
-from KidneySegLib.inference.nnunet_scan import Layout, lay, prepare
+from KidneySegLib.inference.nnunet_scan import Layout, PreparedScan, lay, prepare
 from KidneySegLib.inference.regions import (
     MOST_GROWTHS,
     grown,
@@ -28,8 +28,8 @@ from KidneySegLib.inference.regions import (
     surround,
 )
 from KidneySegLib.inference.resampling import scan_box
-from KidneySegLib.inference.tiling import plan_tiles
-from KidneySegLib.models.bundle import BundleSpec
+from KidneySegLib.inference.tile_canvas import TileCanvas
+from KidneySegLib.inference.tiling import Float32
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -98,32 +98,57 @@ def _look(
     timed: Callable[[str], AbstractContextManager[None]],
     report: Callable[..., None],
 ) -> tuple[Ids, Box] | None:
-    """One core, and more of its surroundings where a kidney goes on there."""
+    """One core, and more of its surroundings where a kidney goes on there: each tile is looked at once."""
     spec = network.bundle
     decide = their_ids(spec)
     grid = Grid(frame_of(image), spec.spacing_mm, layout.size, (0.0, 0.0, 0.0))
+    region, tile = surround(core, grid, spec)
+    canvas = TileCanvas(region, layout.size, tile, spec.tile_step)
     for attempt in range(MOST_GROWTHS + 1):
-        region, tile = surround(core, grid, spec)
-        with timed("preprocess"):
-            scan = prepare(image, spec, lambda fraction: report("preprocess", fraction), layout=layout, region=region)
-        with timed("network"):
-            logits = network.logits(scan.volume, tile, lambda fraction, message: report("network", fraction, message))
+        scan = _look_at_new(canvas, network, image, layout, timed, report)
         with timed("resample"):
-            part = kept_part(decide(logits) != 0, region, core)
+            logits = canvas.logits()
+            part = kept_part(decide(logits) != 0, canvas.box, core)
             if part is None:
                 return None
-            larger = grown(part, region, grid) if attempt < MOST_GROWTHS else None
+            larger = grown(part, canvas.box, grid) if attempt < MOST_GROWTHS else None
             core = core.union(part)
-            if larger is None or _tiles(core.union(larger), grid, spec) > MOST_TILES:
+            if larger is None or canvas.count_with(larger) > MOST_TILES:
                 break
-            core = core.union(larger)
+            canvas.widen(larger)
     with timed("resample"):
-        z, y, x = core.within(region)
+        z, y, x = core.within(canvas.box)
         kept = np.ascontiguousarray(logits[:, z, y, x])
         return ids_on_scan(kept, replace(scan, region=core), spec, lambda fraction: report("resample", fraction))
 
 
-def _tiles(core: Box, grid: Grid, spec: BundleSpec) -> int:
-    """How many of the model's tiles a look at a core takes."""
-    region, tile = surround(core, grid, spec)
-    return plan_tiles(region.shape, tile, spec.tile_step).count
+def _look_at_new(
+    canvas: TileCanvas,
+    network: ReadyNetwork,
+    image: sitk.Image,
+    layout: Layout,
+    timed: Callable[[str], AbstractContextManager[None]],
+    report: Callable[..., None],
+) -> PreparedScan:
+    """Fill a canvas's new tiles; what was prepared for them."""
+    spec, tiles = network.bundle, canvas.new
+    region = tiles[0]
+    for other in tiles[1:]:
+        region = region.union(other)
+    with timed("preprocess"):
+        scan = prepare(image, spec, lambda fraction: report("preprocess", fraction), layout=layout, region=region)
+
+    done = 0
+
+    def at(tile: Box) -> Float32:
+        def on_network(fraction: float, message: str) -> None:
+            report("network", (done + fraction) / len(tiles), message)
+
+        nonlocal done
+        logits = network.logits(scan.volume[tile.within(region)], spec.patch_size, on_network)
+        done += 1
+        return logits
+
+    with timed("network"):
+        canvas.look(at)
+    return scan

@@ -20,7 +20,7 @@ from Testing.benchmarks.limits import processor
 from Testing.benchmarks.plans import CONFIGURATION, Planned, ScanPlan, dataset_json, plans_json
 
 #: Counts up when what is made here changes.
-VERSION = 3
+VERSION = 4
 #: Phantoms that the weights learn from; the scans have other seeds.
 TRAINING_SEEDS = tuple(range(600_100, 600_116))
 #: Mean, deviation and percentiles of phantoms' kidneys in the arterial phase, HU.
@@ -36,8 +36,9 @@ FOREGROUND = {
 NOISE_HU = 10.0
 #: By how much a training patch may be brighter or darker, and its contrast stronger or weaker.
 OFFSET_HU, GAIN = 15.0, 0.1
-#: Training patches of each phantom that lie anywhere in the body: what is no kidney must be learnt too.
-ELSEWHERE = 2
+#: How often a training patch lies round a kidney; else anywhere in a kidney's tile: what is no kidney must be learnt
+#: too.
+KIDNEY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def make_model(planned: Planned) -> Model:
 
     key = hashlib.sha256(json.dumps([asdict(planned), FOREGROUND, VERSION]).encode()).hexdigest()[:12]
     made = (
-        f"trained for {planned.training_steps} steps on patches of {' x '.join(map(str, planned.training_patch))} "
+        f"trained for {planned.training_steps} steps on patches of "
+        f"{' and '.join(' x '.join(map(str, patch)) for patch in planned.training_patches)} "
         f"voxels from {len(TRAINING_SEEDS)} phantoms, from a fixed seed"
     )
     folder = cache_folder() / f"model-{planned.name}-{key}"
@@ -172,16 +174,16 @@ def _trained(planned: Planned, plans: dict[str, Any]) -> dict[str, Any]:
 
     network = nnunet_network(plans, deep_supervision=False)
     network.train()
-    images, targets = _patches(planned)
+    tiles = _tiles(planned)
     optimiser = torch.optim.AdamW(network.parameters(), 6e-4, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, planned.training_steps + 1)
     random = np.random.default_rng(7)
     for step in range(planned.training_steps):
-        index = int(random.integers(len(images)))
-        noise = torch.from_numpy(random.normal(0, NOISE_HU / FOREGROUND["std"], images[index].shape))
+        hu, regions = _patch(tiles, planned.training_patches[step % len(planned.training_patches)], random)
+        noise = torch.from_numpy(random.normal(0, NOISE_HU / FOREGROUND["std"], hu.shape))
         gain, offset = random.uniform(1 - GAIN, 1 + GAIN), random.uniform(-OFFSET_HU, OFFSET_HU) / FOREGROUND["std"]
-        image = gain * torch.from_numpy(images[index]) + offset + noise.float()
-        target = torch.from_numpy(targets[index]).float()[None]
+        image = gain * torch.from_numpy(hu) + offset + noise.float()
+        target = torch.from_numpy(regions).float()[None]
         flips = [axis for axis in (2, 3, 4) if random.random() < 0.5]
         image, target = image[None, None].flip(flips), target.flip(flips)
         # torch 2.13's bfloat16 gradients of this network are now and then infinite on a CPU without AMX.
@@ -215,23 +217,36 @@ def nnunet_network(plans: dict[str, Any], *, deep_supervision: bool) -> Any:
     )
 
 
-def _patches(planned: Planned) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Normalised patches, round each kidney and elsewhere in each phantom, and their two regions."""
+def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A normalised tile round each kidney of each phantom, and its two regions (2, z, y, x)."""
     from KidneySegLib.phantom.grid import Grid
     from KidneySegLib.phantom.scene import sample_scene
 
-    images, targets = [], []
+    tiles = []
     for seed in TRAINING_SEEDS:
         scene = sample_scene(seed, variant="normal", phase="arterial", variety=0.3)
         random = np.random.default_rng(seed)
-        bounds = np.asarray(scene.body_bounds_mm())
-        centres = [np.asarray(k.centre_mm) + random.uniform(-30, 30, 3) for k in scene.kidneys]
-        centres += [random.uniform(bounds[:, 0] * 0.6, bounds[:, 1] * 0.6) for _ in range(ELSEWHERE)]
-        for centre in centres:
-            shape, spacing = planned.training_patch, planned.spacing_mm
+        for kidney in scene.kidneys:
+            shape, spacing = planned.patch, planned.spacing_mm
+            centre = np.asarray(kidney.centre_mm) + random.uniform(-15, 15, 3)
             origin = [c - (n - 1) / 2 * s for c, n, s in zip(centre, shape[::-1], spacing[::-1], strict=True)]
             hu, labels = _painted(scene, Grid(shape, spacing, (origin[0], origin[1], origin[2])))
             hu = np.clip(hu, FOREGROUND["percentile_00_5"], FOREGROUND["percentile_99_5"])
-            images.append(((hu - FOREGROUND["mean"]) / FOREGROUND["std"]).astype(np.float32))
-            targets.append(np.stack([labels >= 1, labels == 2]))
-    return images, targets
+            normalised = ((hu - FOREGROUND["mean"]) / FOREGROUND["std"]).astype(np.float32)
+            tiles.append((normalised, np.stack([labels >= 1, labels == 2])))
+    return tiles
+
+
+def _patch(
+    tiles: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int, int], random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random part of a random tile, mostly round a voxel of its kidney."""
+    hu, regions = tiles[int(random.integers(len(tiles)))]
+    room = [n - s for n, s in zip(hu.shape, size, strict=True)]
+    start = [int(random.integers(r + 1)) for r in room]
+    kidney = np.flatnonzero(regions[0])
+    if len(kidney) and random.random() < KIDNEY_SHARE:
+        voxel = np.unravel_index(int(kidney[int(random.integers(len(kidney)))]), hu.shape)
+        start = [min(max(int(v) - s // 2, 0), r) for v, s, r in zip(voxel, size, room, strict=True)]
+    z, y, x = (slice(a, a + s) for a, s in zip(start, size, strict=True))
+    return np.ascontiguousarray(hu[z, y, x]), np.ascontiguousarray(regions[:, z, y, x])
