@@ -132,6 +132,7 @@ def segment_case(
         **(more_facts or {}),
         "model": _model_facts(engine.bundle),
         "localiser": _model_facts(engine.localiser),
+        "lesion_model": _model_facts(engine.lesions),
         "device": result.device,
         "precision": result.precision,
         "backend": result.backend,

@@ -22,6 +22,7 @@ class BatchSettings:
         raw: also write the network's own label map.
         model_sha256: the bundle's digest; each worker compares its own copy with it.
         localiser_sha256: the localiser's, or None.
+        lesions_sha256: the lesion model's, or None.
     """
 
     model: str | None = None
@@ -32,6 +33,7 @@ class BatchSettings:
     raw: bool = False
     model_sha256: str = ""
     localiser_sha256: str | None = None
+    lesions_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class CaseJob:
             "patient": {name: value for name, value in sorted(self.patient.items()) if value is not None},
             "model": settings.model_sha256,
             "localiser": settings.localiser_sha256 if settings.use_localiser else None,
+            "lesions": settings.lesions_sha256,
             "use_localiser": settings.use_localiser,
             "precision": settings.precision,
             "mirror": settings.mirror,

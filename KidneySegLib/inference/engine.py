@@ -20,6 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
+from KidneySegLib.inference.lesions import with_lesions
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -35,12 +36,12 @@ from KidneySegLib.inference.regions import (
     within_reach,
 )
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.inference.tiling import Float32, fit_tile
 from KidneySegLib.inference.two_stage import CYSTS_IN_KIDNEY, find_two_stage
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import ABNORMALITY_LABEL
-from KidneySegLib.models.bundle import Bundle
-from KidneySegLib.models.store import find_bundle, find_localiser
+from KidneySegLib.models.bundle import Bundle, BundleSpec
+from KidneySegLib.models.store import find_bundle, find_lesion_model, find_localiser
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Engine:
         make: makes backends; `backend.make_torch_backend` gives the plain reference.
 
     Raises:
-        ModelError: if the model, or the localiser that it names, is missing, damaged or of another kind.
+        ModelError: if the model, or the localiser or lesion model that it names, is missing, damaged or of another
+            kind.
         DeviceError: if the device is absent or lacks the precision.
     """
 
@@ -133,6 +135,7 @@ class Engine:
             )
         chosen = choose_device(device)
         self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
+        self.lesions = find_lesion_model(self.bundle, progress)
         progress.check()
         self._coarse = (
             ReadyNetwork(self.localiser, chosen, precision, "auto", make) if self.localiser is not None else None
@@ -146,6 +149,9 @@ class Engine:
         self._fine = ReadyNetwork(self.bundle, chosen, precision, mirror, make)
         partner = self.bundle.partner
         self._partner = ReadyNetwork(partner, chosen, precision, mirror, make) if isinstance(partner, Bundle) else None
+        self._lesions = (
+            ReadyNetwork(self.lesions, chosen, precision, mirror, make) if self.lesions is not None else None
+        )
 
     def run(self, image: sitk.Image, progress: Progress = Progress()) -> EngineResult:
         """Segment one scan.
@@ -169,7 +175,7 @@ class Engine:
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
         second = Partner(self._partner, self.bundle.outputs, image) if self._partner is not None else None
-        case = _Case(self.bundle, self._fine, image, frame_of(image), progress, second)
+        case = _Case(self.bundle, self._fine, image, frame_of(image), progress, second, self._lesions)
         overview: Overview | None = None
         with case.timed("localise"):
             if self._coarse is not None:
@@ -196,7 +202,7 @@ class Engine:
             seconds=dict(case.seconds),
             notes=tuple(
                 note
-                for network in (self._coarse, self._fine, self._partner)
+                for network in (self._coarse, self._fine, self._partner, self._lesions)
                 for note in (network.notes if network is not None else ())
             ),
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
@@ -256,7 +262,7 @@ def raw_names(bundle: Bundle) -> dict[int, str]:
         return raw_table(bundle)
     names = {"medulla" if bundle.divides_parenchyma else "parenchyma": 1, "cortex": 2, "cyst": 3, "mass": 4}
     names["abnormality"] = ABNORMALITY_LABEL
-    found = {*bundle.outputs, "medulla" if bundle.divides_parenchyma else "parenchyma"}
+    found = {*bundle.finds, "medulla" if bundle.divides_parenchyma else "parenchyma"}
     return {0: "background", **{id: name for name, id in names.items() if name in found}}
 
 
@@ -287,6 +293,7 @@ class _Case(StageClock):
         frame: Frame,
         progress: Progress,
         second: Partner | None = None,
+        lesions: ReadyNetwork | None = None,
     ) -> None:
         super().__init__()
         self.frame = frame
@@ -294,6 +301,7 @@ class _Case(StageClock):
         self._spec = spec
         self._network = network
         self._second = second
+        self._lesions = lesions
         self._image = image
         self._progress = progress
         self._parts: list[tuple[NDArray[np.uint8], Box]] = []
@@ -344,11 +352,36 @@ class _Case(StageClock):
             self._done += self._share
 
     def _look(self, core: Box) -> tuple[Float32, list[Float32], Box]:
-        """Probabilities (channels, z, y, x) on the region round a core, those of each pass, and that region."""
-        n = self._spec.normalisation
+        """Probabilities (`BundleSpec.finds`, z, y, x) on the region round a core, those of each pass, that region."""
         region, tile = surround(core, self.grid, self._spec)
+        volume = self._network_input(region, self._spec)
+        with self.timed("network"):
+            passes: list[Float32] = []
+            if self.keeps_evidence:
+                values, passes = self._network.passes(volume, tile, self._on_network)
+            else:
+                values = self._network.probabilities(volume, tile, self._on_network)
+        if self._second is not None:
+            self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
+        if self._lesions is not None:
+            values = self._beside_lesions(self._lesions, values, region)
+        return values, passes, region
+
+    def _beside_lesions(self, network: ReadyNetwork, values: Float32, region: Box) -> Float32:
+        spec = network.bundle
+        volume = self._network_input(region, spec)
+        tile = fit_tile(
+            region.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles
+        )
+        with self.timed("network"):
+            found = network.probabilities(volume, tile, lambda f, message: self._on_second("network", f, message))
+            return with_lesions(values, self._spec, found, spec)
+
+    def _network_input(self, region: Box, spec: BundleSpec) -> Float32:
+        """The normalised volume of a region and a network's margin, with air where that reaches beyond the scan."""
+        n = spec.normalisation
         with self.timed("preprocess"):
-            seen = region.grown(self._spec.margin, self.grid.shape)
+            seen = region.grown(spec.margin, self.grid.shape)
             volume = sample(
                 self._image,
                 self.grid,
@@ -358,30 +391,16 @@ class _Case(StageClock):
                 on_block=lambda fraction: self._report("preprocess", fraction),
             )
             normalise(volume, n)
-            volume = self._with_margin(volume, seen, region)
-        with self.timed("network"):
-            passes: list[Float32] = []
-            if self.keeps_evidence:
-                values, passes = self._network.passes(volume, tile, self._on_network)
-            else:
-                values = self._network.probabilities(volume, tile, self._on_network)
-        if self._second is not None:
-            self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
-        return values, passes, region
-
-    def _with_margin(self, volume: Float32, seen: Box, region: Box) -> Float32:
-        """The normalised volume of a region and its margin, with air where the margin reaches beyond the scan."""
-        spec = self._spec
-        missing = [
-            (m - (inner - low), m - (high - stop))
-            for m, inner, low, stop, high in zip(
-                spec.margin, region.start, seen.start, region.stop, seen.stop, strict=True
-            )
-        ]
-        if not any(low or high for low, high in missing):
-            return volume
-        padded: Float32 = np.pad(volume, missing, constant_values=spec.padding)
-        return padded
+            missing = [
+                (m - (inner - low), m - (high - stop))
+                for m, inner, low, stop, high in zip(
+                    spec.margin, region.start, seen.start, region.stop, seen.stop, strict=True
+                )
+            ]
+            if not any(low or high for low, high in missing):
+                return volume
+            padded: Float32 = np.pad(volume, missing, constant_values=spec.padding)
+            return padded
 
     def _on_network(self, fraction: float, message: str) -> None:
         self._report("network", fraction, message)
@@ -437,8 +456,8 @@ class _Case(StageClock):
             return image, index
 
     def _report(self, stage: str, fraction: float, message: str = "") -> None:
-        models = 2 if self._second is not None and stage != "resample" else 1
-        self._progress.report(stage, self._done + self._share * fraction / models, message)
+        looks = 1 + (self._second is not None) + (self._lesions is not None) if stage != "resample" else 1
+        self._progress.report(stage, self._done + self._share * fraction / looks, message)
 
 
 def _bounds(labels: NDArray[np.uint8]) -> Box | None:

@@ -150,6 +150,8 @@ class BundleSpec(ModelDescription):
         activation: ``sigmoid`` (each channel on its own; cortex is nested in parenchyma) or ``softmax``.
         threshold: probability from which a sigmoid output counts.
         localiser: name of the bundle that finds the kidneys first, or None: the whole body is searched.
+        lesions: name of the bundle that looks at the same voxels for cysts and masses, or None (see
+            `inference.lesions`). It finds abnormality, so this one does too (`finds`).
         mirror_axes: axes (0 z, 1 y, 2 x) that may be mirrored.
         mirror: whether mirroring is on unless the user says otherwise.
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
@@ -172,6 +174,7 @@ class BundleSpec(ModelDescription):
     tile_step: float = 0.5
     threshold: float = 0.5
     localiser: str | None = None
+    lesions: str | None = None
     mirror_axes: tuple[int, ...] = ()
     mirror: bool = False
     nnunet: NnUnetRecord | None = None
@@ -183,6 +186,11 @@ class BundleSpec(ModelDescription):
     def channels(self) -> int:
         """Outputs of the network."""
         return len(self.outputs) if self.nnunet is None else len(self.nnunet.channels)
+
+    @property
+    def finds(self) -> tuple[str, ...]:
+        """Structures that a result may hold: the outputs, and what its lesion model adds."""
+        return self.outputs if self.lesions is None else (*self.outputs, "abnormality")
 
     @property
     def padding(self) -> float:
@@ -256,6 +264,8 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
     later: dict[str, Any] = {}
     if spec.nnunet is not None:
         later["nnunet"] = spec.nnunet.content()
+    if spec.lesions is not None:
+        later["lesions"] = spec.lesions
     if spec.two_stage is not None:
         later["two_stage"] = spec.two_stage.content()
     if spec.origin:

@@ -65,11 +65,12 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
         path=folder,
         sha256=read_hashes(form),
         localiser=form.text("localiser", pattern=NAME_PATTERN) if form.has("localiser") else None,
+        lesions=form.text("lesions", pattern=NAME_PATTERN) if form.has("lesions") else None,
         partner=_read_partner(form, folder) if form.has("partner") else None,
         two_stage=read_two_stage(form.form("two_stage")) if form.has("two_stage") else None,
         **_read_network(form),
     )
-    form.known_only("localiser", "partner", "nnunet", "origin", "two_stage")
+    form.known_only("localiser", "lesions", "partner", "nnunet", "origin", "two_stage")
     check_spec(bundle, where)
     _check_files(bundle, where)
     return bundle
@@ -166,6 +167,11 @@ def check_spec(spec: BundleSpec, where: str) -> None:
             refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
     if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None or spec.localiser):
         refuse("a two-stage model has no localiser and no partner, and is none of nnU-Net's.")
+    if spec.lesions is not None:
+        if spec.activation != "sigmoid" or "parenchyma" not in spec.outputs or spec.nnunet is not None:
+            refuse("a model with a lesion model must be a sigmoid network that finds parenchyma, none of nnU-Net's.")
+        if spec.two_stage is not None or spec.partner is not None or {"cyst", "mass", "abnormality"} & set(spec.outputs):
+            refuse("a model that finds lesions itself, or has a partner or two stages, has no lesion model.")
     if spec.is_ensemble and spec.partner is not None:
         check_ensemble(spec, where)
         check_spec(spec.partner, f"{where}: partner")

@@ -1,0 +1,33 @@
+"""A second network beside the fine one, which knows cysts and masses: what it finds abnormal is no parenchyma.
+
+The fine network was trained to tell parenchyma from everything else, with a narrow view; it now and then takes the wall
+of a cyst, or a mass that enhances like cortex, for parenchyma. The lesion network (`networks.multires_unet3d`) sees
+further and has an output for them. Both have voxels of the same size, so their probabilities are compared voxel by
+voxel: the mean of both is the parenchyma's, and the abnormality wins where it is more probable than that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.models.bundle import BundleSpec
+
+
+def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: BundleSpec) -> Float32:
+    """Probabilities of both networks as one network's.
+
+    Args:
+        values: (outputs, z, y, x) of the fine network, sigmoid.
+        spec: of its bundle.
+        lesions: (outputs, z, y, x) of the lesion network on the same voxels, softmax.
+        lesion_spec: of its bundle.
+
+    Returns:
+        (`BundleSpec.finds` of ``spec``, z, y, x): parenchyma the mean of both, the abnormality last, the rest as it is.
+    """
+    combined = np.concatenate([values, lesions[lesion_spec.outputs.index("abnormality")][None]])
+    parenchyma = combined[spec.outputs.index("parenchyma")]
+    parenchyma += lesions[lesion_spec.outputs.index("parenchyma")]
+    parenchyma /= 2
+    return combined

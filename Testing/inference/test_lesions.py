@@ -1,0 +1,146 @@
+"""A lesion network beside the fine one: what it finds abnormal is no parenchyma."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import analytic_bundles as a
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from KidneySegLib.errors import ModelError
+from KidneySegLib.inference import Engine
+from KidneySegLib.inference.labelling import training_labels
+from KidneySegLib.inference.lesions import with_lesions
+from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
+from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
+
+OUTPUTS = ("background", "parenchyma", "abnormality")
+#: Brighter than this the lesion network says abnormal.
+LESION_HU = 400.0
+KIDNEY = (12.0, -19.0, 28.0)
+LESION = (20.0, -15.0, 33.0)
+
+
+def write_lesion_model(folder: Path, margin: tuple[int, int, int] = (0, 0, 0), **changes: object) -> Bundle:
+    # Twice as steep as the parenchyma's, it overtakes that at LESION_HU.
+    overtaking = a.threshold_line((LESION_HU + a.PARENCHYMA_HU) / 2, 2 * a.STEEP)
+    lines = [(0.0, 0.0), a.threshold_line(a.PARENCHYMA_HU), overtaking]
+    arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
+    values = {"network_arguments": arguments, "outputs": OUTPUTS, "activation": "softmax", "margin": margin, **changes}
+    return write_bundle(folder, a.spec(folder.name, **values), a.pointwise_state(lines))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Bundle:
+    write_lesion_model(tmp_path / "lesions")
+    return a.write_fine(tmp_path / "fine", lesions="lesions")
+
+
+def scan(spacing_mm: float = 1.0) -> sitk.Image:
+    """A kidney of 150 HU with a core of 300 HU and a lesion of 480 HU at its side, in soft tissue."""
+    size = [round(n / spacing_mm) for n in (72, 60, 60)]
+    image = a.image_of(np.full(size, 40, np.int16), (spacing_mm,) * 3)
+    image = a.paint(image, KIDNEY, (14.0, 16.0, 20.0), 150)
+    image = a.paint(image, KIDNEY, (8.0, 9.0, 12.0), 300)
+    return a.paint(image, LESION, (6.0, 7.0, 8.0), 480)
+
+
+def test_probabilities_of_both_become_one() -> None:
+    fine, lesions = a.spec(lesions="x"), a.spec(outputs=OUTPUTS, activation="softmax")
+    # Four voxels: both say parenchyma; only the fine one; the other says abnormal; both say nothing.
+    values = np.array([[0.9, 0.8, 0.8, 0.1], [0.7, 0.1, 0.6, 0.0]], np.float32)[:, :, None, None]
+    found = np.array([[0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.2, 0.1], [0.0, 0.0, 0.7, 0.0]], np.float32)
+    together = with_lesions(values, fine, found[:, :, None, None], lesions)
+    assert fine.finds == ("parenchyma", "cortex", "abnormality")
+    expected = [[0.9, 0.45, 0.5, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
+    np.testing.assert_allclose(together[:, :, 0, 0], expected, atol=1e-6)
+    labels = training_labels(fine)(together)[:, 0, 0]
+    assert labels.tolist() == [TrainingLabel.CORTEX, 0, ABNORMALITY_LABEL, 0]
+
+
+def test_what_is_abnormal_is_no_parenchyma(pair: Bundle) -> None:
+    image = scan()
+    hu = sitk.GetArrayViewFromImage(image)
+    both = Engine(pair, device="cpu", precision="float32").run(image)
+    alone = Engine(a.write_fine(pair.path.parent / "alone"), device="cpu", precision="float32").run(image)
+    x, y, z = both.index
+    place = tuple(slice(i, i + n) for i, n in zip((z, y, x), reversed(both.labels.GetSize()), strict=True))
+    labels, raw_hu = sitk.GetArrayViewFromImage(both.labels), hu[place]
+    for value, label in ((480, ABNORMALITY_LABEL), (300, TrainingLabel.CORTEX), (150, TrainingLabel.MEDULLA), (40, 0)):
+        assert (raw_hu == value).sum() > 500
+        np.testing.assert_array_equal(labels[raw_hu == value], label)
+    assert both.raw_names[ABNORMALITY_LABEL] == "abnormality"
+    assert not (sitk.GetArrayViewFromImage(alone.labels) == ABNORMALITY_LABEL).any()
+    assert ABNORMALITY_LABEL not in alone.raw_names
+
+
+@pytest.mark.parametrize("margin", [(4, 4, 4), (24, 16, 8)])
+def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
+    tmp_path: Path, margin: tuple[int, int, int]
+) -> None:
+    found = []
+    for number, sides in enumerate(((0, 0, 0), margin)):
+        folder = tmp_path / str(number)
+        arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2, 2, 2], "context_features": [2, 2]}
+        if any(sides):
+            from KidneySegLib.networks import build_network
+
+            network = build_network("MultiResUNet3D", {**arguments, "margin": sides})
+            state = {name: value * 0 for name, value in network.state_dict().items()}
+            state["head.bias"][0] = 5.0
+            spec = a.spec(
+                "lesions",
+                network="MultiResUNet3D",
+                network_arguments={**arguments, "margin": sides},
+                outputs=OUTPUTS,
+                activation="softmax",
+                margin=sides,
+                size_multiple=(8, 8, 8),
+                patch_size=(48, 32, 32),
+            )
+            write_bundle(folder / "lesions", spec, state)
+        else:
+            lines = [(0.0, 5.0), (0.0, 0.0), (0.0, 0.0)]
+            plain = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
+            spec = a.spec("lesions", network_arguments=plain, outputs=OUTPUTS, activation="softmax")
+            write_bundle(folder / "lesions", spec, a.pointwise_state(lines))
+        fine = a.write_fine(folder / "fine", lesions="lesions")
+        result = Engine(fine, device="cpu", precision="float32").run(scan())
+        found.append((result.index, sitk.GetArrayFromImage(result.labels)))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
+    assert read_bundle(pair.path).lesions == "lesions"
+    assert find_lesion_model(pair).outputs == OUTPUTS
+    assert find_lesion_model(a.write_fine(pair.path.parent / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outputs": ("parenchyma", "cortex", "cyst"), "lesions": "x"}, "finds lesions itself"),
+        ({"outputs": OUTPUTS, "activation": "softmax", "lesions": "x"}, "must be a sigmoid network"),
+    ],
+)
+def test_models_that_need_no_lesion_model_have_none(tmp_path: Path, changes: dict, message: str) -> None:
+    count = len(changes["outputs"])
+    arguments = {"in_channels": 1, "out_channels": count, "features": [2, 2]}
+    spec = a.spec(network_arguments=arguments, **changes)
+    with pytest.raises(ModelError, match=message):
+        write_bundle(tmp_path / "wrong", spec, a.pointwise_state([(0.0, 0.0)] * count))
+
+
+def test_a_lesion_model_must_fit(tmp_path: Path) -> None:
+    fine = a.write_fine(tmp_path / "fine", lesions="lesions")
+    with pytest.raises(ModelError, match="No model is called 'lesions'"):
+        Engine(fine)
+    a.write_fine(tmp_path / "lesions")
+    with pytest.raises(ModelError, match="finds parenchyma, cortex"):
+        Engine(fine)
+    write_lesion_model(tmp_path / "coarse", spacing_mm=(2.0, 2.0, 2.0))
+    with pytest.raises(ModelError, match="voxels of 1 x 1 x 1 mm"):
+        Engine(a.write_fine(tmp_path / "other", lesions="coarse"))
