@@ -370,9 +370,7 @@ class _Case(StageClock):
     def _beside_lesions(self, network: ReadyNetwork, values: Float32, region: Box) -> Float32:
         spec = network.bundle
         volume = self._network_input(region, spec)
-        tile = fit_tile(
-            region.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles
-        )
+        tile = fit_tile(region.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
         with self.timed("network"):
             found = network.probabilities(volume, tile, lambda f, message: self._on_second("network", f, message))
             return with_lesions(values, self._spec, found, spec)
