@@ -87,10 +87,11 @@ def find_lesion_model(bundle: Bundle, progress: Progress = Progress()) -> Bundle
     fits = lesions.activation == "softmax" and {"parenchyma", "abnormality"} <= set(lesions.outputs)
     single = lesions.nnunet is None and lesions.partner is None and lesions.two_stage is None
     if not fits or not single or lesions.spacing_mm != bundle.spacing_mm:
+        voxel = " x ".join(f"{mm:g}" for mm in bundle.spacing_mm)
         raise ModelError(
             f"The model {bundle.name} names {lesions.name} for cysts and masses, but that one is not of one network "
-            f"that finds parenchyma and abnormality on voxels of {' x '.join(f'{mm:g}' for mm in bundle.spacing_mm)} mm: it "
-            f"finds {', '.join(lesions.outputs)}. Train another (kidneyseg train abnormality) or repair model.json."
+            f"that finds parenchyma and abnormality on voxels of {voxel} mm: it finds {', '.join(lesions.outputs)}. "
+            "Train another (kidneyseg train abnormality) or repair model.json."
         )
     return lesions
 
