@@ -20,7 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
-from KidneySegLib.inference.lesions import with_lesions
+from KidneySegLib.inference.lesions import as_pass, with_lesions
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -364,16 +364,19 @@ class _Case(StageClock):
         if self._second is not None:
             self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
         if self._lesions is not None:
-            values = self._beside_lesions(self._lesions, values, region)
+            found = self._lesions_in(self._lesions, region)
+            if passes:
+                passes.append(as_pass(values, self._spec, found, self._lesions.bundle))
+            values = with_lesions(values, self._spec, found, self._lesions.bundle)
         return values, passes, region
 
-    def _beside_lesions(self, network: ReadyNetwork, values: Float32, region: Box) -> Float32:
+    def _lesions_in(self, network: ReadyNetwork, region: Box) -> Float32:
+        """Probabilities of the lesion network on a region."""
         spec = network.bundle
         volume = self._network_input(region, spec)
         tile = fit_tile(region.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
         with self.timed("network"):
-            found = network.probabilities(volume, tile, lambda f, message: self._on_second("network", f, message))
-            return with_lesions(values, self._spec, found, spec)
+            return network.probabilities(volume, tile, lambda f, message: self._on_second("network", f, message))
 
     def _network_input(self, region: Box, spec: BundleSpec) -> Float32:
         """The normalised volume of a region and a network's margin, with air where that reaches beyond the scan."""

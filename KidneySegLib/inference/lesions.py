@@ -26,8 +26,23 @@ def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spe
     Returns:
         (`BundleSpec.finds` of ``spec``, z, y, x): parenchyma the mean of both, the abnormality last, the rest as it is.
     """
-    combined = np.concatenate([values, lesions[lesion_spec.outputs.index("abnormality")][None]])
+    combined: Float32 = np.concatenate([values, lesions[lesion_spec.outputs.index("abnormality")][None]])
     parenchyma = combined[spec.outputs.index("parenchyma")]
     parenchyma += lesions[lesion_spec.outputs.index("parenchyma")]
     parenchyma /= 2
     return combined
+
+
+def as_pass(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: BundleSpec) -> Float32:
+    """What the lesion network says of parenchyma, as one more pass of the fine network for evidence.
+
+    Args:
+        values, spec, lesions, lesion_spec: as for `with_lesions`.
+
+    Returns:
+        (outputs, z, y, x): its own parenchyma; the rest as the fine network has it, as far as that is parenchyma here.
+    """
+    parenchyma = lesions[lesion_spec.outputs.index("parenchyma")]
+    other: Float32 = np.minimum(values, parenchyma)
+    other[spec.outputs.index("parenchyma")] = parenchyma
+    return other

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference import Engine
 from KidneySegLib.inference.labelling import training_labels
-from KidneySegLib.inference.lesions import with_lesions
+from KidneySegLib.inference.lesions import as_pass, with_lesions
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
 
@@ -56,6 +56,10 @@ def test_probabilities_of_both_become_one() -> None:
     assert fine.finds == ("parenchyma", "cortex", "abnormality")
     expected = [[0.9, 0.45, 0.5, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
     np.testing.assert_allclose(together[:, :, 0, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        as_pass(values, fine, found[:, :, None, None], lesions)[:, :, 0, 0],
+        [[0.9, 0.1, 0.2, 0.1], [0.7, 0.1, 0.2, 0.0]],
+    )
     labels = training_labels(fine)(together)[:, 0, 0]
     assert labels.tolist() == [TrainingLabel.CORTEX, 0, ABNORMALITY_LABEL, 0]
 
@@ -111,6 +115,22 @@ def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
         found.append((result.index, sitk.GetArrayFromImage(result.labels)))
     assert found[0][0] == found[1][0]
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_evidence_holds_what_the_lesion_network_says(pair: Bundle) -> None:
+    from dataclasses import replace
+
+    from KidneySegLib.inference.evidence import CALIBRATION_KEY, FULL_PROBABILITY
+
+    known = replace(pair, metrics={CALIBRATION_KEY: {}}, mirror_axes=(2,))
+    result = Engine(known, device="cpu", precision="float32", mirror="on").run(scan())
+    assert result.evidence is not None
+    plain, mirrored, other = result.evidence[0].passes[:, 0]
+    np.testing.assert_allclose(plain, mirrored, atol=1)
+    # Of the lesion the fine network says parenchyma, and the other does not.
+    differs = (plain == FULL_PROBABILITY) & (other == 0)
+    assert differs.sum() == (sitk.GetArrayViewFromImage(scan()) == 480).sum()
+    np.testing.assert_allclose(plain[~differs], other[~differs], atol=1)
 
 
 def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
