@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,12 +81,19 @@ def draw_overlay(
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = _Pen(ImageDraw.Draw(picture))
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    for plane, (column, row) in zip(planes, cells, strict=False):
+
+    def section(plane: Plane) -> NDArray[np.uint8]:
+        return painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER))
+
+    # Sampling is most of the work, and scipy does it without holding Python back.
+    with ThreadPoolExecutor(len(planes)) as threads:
+        sections = list(threads.map(section, planes))
+    for plane, pixels, (column, row) in zip(planes, sections, cells, strict=False):
         cell = (
             round((left, right)[column] * scale),
             round((top_mm, bottom_mm)[row] * scale),
         )
-        _draw_panel(picture, pen, plane, labels, image, scale, (columns[column], rows[row]), cell)
+        _draw_panel(picture, pen, plane, pixels, scale, (columns[column], rows[row]), cell)
     _draw_head(pen, width, case_id, table)
     if not _present(labels):
         pen.text((width / 2, rows[1] - 40), "No kidney was found", 34, (255, 170, 60), "ms")
@@ -143,22 +151,19 @@ def _draw_panel(
     picture: Image.Image,
     pen: _Pen,
     plane: Plane,
-    labels: sitk.Image,
-    image: sitk.Image,
+    pixels: NDArray[np.uint8],
     scale: float,
     corner: tuple[int, int],
     cell: tuple[int, int],
 ) -> None:
     from PIL import Image
 
-    hu = sample_hu(plane, image, scale)
-    rows, columns = hu.shape
-    ids = sample_labels(plane, labels, scale, FINER)
+    rows, columns = pixels.shape[:2]
     x0, y0 = corner
     pen.draw.rectangle((x0, y0, x0 + cell[0] - 1, y0 + cell[1] - 1), fill=PANEL)
     x = x0 + (cell[0] - columns) // 2
     y = y0 + (cell[1] - rows) // 2
-    picture.paste(Image.fromarray(painted(hu, ids)), (x, y))
+    picture.paste(Image.fromarray(pixels), (x, y))
     right, bottom = x0 + cell[0], y0 + cell[1]
     pen.text((x0 + 12, y0 + 10), plane.name, 20)
     for letter, at, anchor in zip(
