@@ -3,7 +3,8 @@
 The fine network was trained to tell parenchyma from everything else, with a narrow view; it now and then takes the wall
 of a cyst, or a mass that enhances like cortex, for parenchyma. The lesion network (`networks.multires_unet3d`) sees
 further and has an output for them. Both have voxels of the same size, so their probabilities are compared voxel by
-voxel: the mean of both is the parenchyma's, and the abnormality wins where it is more probable than that.
+voxel: parenchyma is at most as probable as that there is no abnormality. Where the lesion network says nothing, the
+fine one has the word, so that a model that was fine-tuned to other scans keeps what it learnt.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spe
         lesion_spec: of its bundle.
 
     Returns:
-        (`BundleSpec.finds` of ``spec``, z, y, x): parenchyma the mean of both, the abnormality last, the rest as it is.
+        (`BundleSpec.finds` of ``spec``, z, y, x): the abnormality last, the rest as it is but for the parenchyma.
     """
-    combined: Float32 = np.concatenate([values, lesions[lesion_spec.outputs.index("abnormality")][None]])
+    abnormality = lesions[lesion_spec.outputs.index("abnormality")]
+    combined: Float32 = np.concatenate([values, abnormality[None]])
     parenchyma = combined[spec.outputs.index("parenchyma")]
-    parenchyma += lesions[lesion_spec.outputs.index("parenchyma")]
-    parenchyma /= 2
+    np.minimum(parenchyma, 1 - abnormality, out=parenchyma)
     return combined
 
 

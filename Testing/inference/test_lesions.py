@@ -54,14 +54,14 @@ def test_probabilities_of_both_become_one() -> None:
     found = np.array([[0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.2, 0.1], [0.0, 0.0, 0.7, 0.0]], np.float32)
     together = with_lesions(values, fine, found[:, :, None, None], lesions)
     assert fine.finds == ("parenchyma", "cortex", "abnormality")
-    expected = [[0.9, 0.45, 0.5, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
+    expected = [[0.9, 0.8, 0.3, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
     np.testing.assert_allclose(together[:, :, 0, 0], expected, atol=1e-6)
     np.testing.assert_allclose(
         as_pass(values, fine, found[:, :, None, None], lesions)[:, :, 0, 0],
         [[0.9, 0.1, 0.2, 0.1], [0.7, 0.1, 0.2, 0.0]],
     )
     labels = training_labels(fine)(together)[:, 0, 0]
-    assert labels.tolist() == [TrainingLabel.CORTEX, 0, ABNORMALITY_LABEL, 0]
+    assert labels.tolist() == [TrainingLabel.CORTEX, TrainingLabel.MEDULLA, ABNORMALITY_LABEL, 0]
 
 
 def test_what_is_abnormal_is_no_parenchyma(pair: Bundle) -> None:
