@@ -17,6 +17,7 @@ from KidneySegLib.models import (
     Bundle,
     BundleSpec,
     find_bundle,
+    find_lesion_model,
     find_localiser,
     import_bundle,
     is_embedded,
@@ -270,9 +271,9 @@ def _write_candidate(
         metrics={},
     )
     place = output / "candidate"
-    localiser = find_localiser(parent)
-    if localiser is not None and not is_embedded(localiser) and not (place / localiser.name).exists():
-        shutil.copytree(localiser.path, place / localiser.name)
+    for other in (find_localiser(parent), find_lesion_model(parent)):
+        if other is not None and not is_embedded(other) and not (place / other.name).exists():
+            shutil.copytree(other.path, place / other.name)
     return write_bundle(place / spec.name, spec, weights, float16=True, replace=True)
 
 
