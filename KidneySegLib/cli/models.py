@@ -120,7 +120,7 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         "voxel size": f"{' x '.join(f'{mm:g}' for mm in bundle.spacing_mm)} mm (z, y, x)",
         "patch": f"{' x '.join(map(str, bundle.patch_size))} voxels (z, y, x)",
         "localiser": bundle.localiser or "none",
-        "lesion model": bundle.lesions or "none",
+        "lesion model": bundle.lesions.model if bundle.lesions is not None else "none",
     }
     if bundle.nnunet is not None:
         names, meanings = bundle.nnunet.labels, bundle.nnunet.structures

@@ -2,9 +2,9 @@
 
 The fine network was trained to tell parenchyma from everything else, with a narrow view; it now and then takes the wall
 of a cyst, or a mass that enhances like cortex, for parenchyma. The lesion network (`networks.multires_unet3d`) sees
-further and has an output for them. Both have voxels of the same size, so their probabilities are compared voxel by
-voxel: parenchyma is at most as probable as that there is no abnormality. Where the lesion network says nothing, the
-fine one has the word, so that a model that was fine-tuned to other scans keeps what it learnt.
+further and has an output for them. Both have voxels of the same size, so their probabilities are joined voxel by voxel:
+parenchyma has the weighted mean of both, and the abnormality wins where it is more probable than that. A model that was
+fine-tuned to other scans, which the lesion network never saw, gives that less weight (`training.finetune`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spe
         lesion_spec: of its bundle.
 
     Returns:
-        (`BundleSpec.finds` of ``spec``, z, y, x): the abnormality last, the rest as it is but for the parenchyma.
+        (`BundleSpec.finds` of ``spec``, z, y, x): parenchyma of both, the abnormality last, the rest as it is.
     """
     abnormality = lesions[lesion_spec.outputs.index("abnormality")]
     combined: Float32 = np.concatenate([values, abnormality[None]])
+    weight = np.float32(spec.lesions.weight if spec.lesions is not None else 0.0)
     parenchyma = combined[spec.outputs.index("parenchyma")]
-    np.minimum(parenchyma, 1 - abnormality, out=parenchyma)
+    parenchyma *= 1 - weight
+    parenchyma += weight * lesions[lesion_spec.outputs.index("parenchyma")]
     return combined
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,19 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class LesionModel:
+    """The model for cysts and masses beside a fine model (see `inference.lesions`).
+
+    Attributes:
+        model: name of its bundle.
+        weight: of its word on parenchyma, 0 to 1; the fine model has the rest.
+    """
+
+    model: str
+    weight: float = 0.5
+
+
+@dataclass(frozen=True)
 class FoldFiles:
     """File names, within the bundle, of one trained network.
 
@@ -150,8 +163,8 @@ class BundleSpec(ModelDescription):
         activation: ``sigmoid`` (each channel on its own; cortex is nested in parenchyma) or ``softmax``.
         threshold: probability from which a sigmoid output counts.
         localiser: name of the bundle that finds the kidneys first, or None: the whole body is searched.
-        lesions: name of the bundle that looks at the same voxels for cysts and masses, or None (see
-            `inference.lesions`). It finds abnormality, so this one does too (`finds`).
+        lesions: the bundle that looks at the same voxels for cysts and masses, or None. It finds abnormality, so this
+            one does too (`finds`).
         mirror_axes: axes (0 z, 1 y, 2 x) that may be mirrored.
         mirror: whether mirroring is on unless the user says otherwise.
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
@@ -174,7 +187,7 @@ class BundleSpec(ModelDescription):
     tile_step: float = 0.5
     threshold: float = 0.5
     localiser: str | None = None
-    lesions: str | None = None
+    lesions: LesionModel | None = None
     mirror_axes: tuple[int, ...] = ()
     mirror: bool = False
     nnunet: NnUnetRecord | None = None
@@ -265,7 +278,7 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
     if spec.nnunet is not None:
         later["nnunet"] = spec.nnunet.content()
     if spec.lesions is not None:
-        later["lesions"] = spec.lesions
+        later["lesions"] = asdict(spec.lesions)
     if spec.two_stage is not None:
         later["two_stage"] = spec.two_stage.content()
     if spec.origin:

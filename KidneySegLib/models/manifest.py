@@ -23,6 +23,7 @@ from KidneySegLib.models.bundle import (
     Bundle,
     BundleSpec,
     FoldFiles,
+    LesionModel,
     Normalisation,
     Size,
     SpacingMm,
@@ -65,7 +66,7 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
         path=folder,
         sha256=read_hashes(form),
         localiser=form.text("localiser", pattern=NAME_PATTERN) if form.has("localiser") else None,
-        lesions=form.text("lesions", pattern=NAME_PATTERN) if form.has("lesions") else None,
+        lesions=_read_lesions(form.form("lesions")) if form.has("lesions") else None,
         partner=_read_partner(form, folder) if form.has("partner") else None,
         two_stage=read_two_stage(form.form("two_stage")) if form.has("two_stage") else None,
         **_read_network(form),
@@ -81,6 +82,12 @@ def _read_partner(form: Form, folder: Path) -> Bundle:
     partner = Bundle(path=folder, sha256=read_hashes(form), **_read_network(part))
     part.known_only("nnunet", "origin")
     return partner
+
+
+def _read_lesions(form: Form) -> LesionModel:
+    lesions = LesionModel(form.text("model", pattern=NAME_PATTERN), form.number("weight", 0.0, 1.0))
+    form.known_only()
+    return lesions
 
 
 def _read_network(form: Form) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def find_lesion_model(bundle: Bundle, progress: Progress = Progress()) -> Bundle
     """
     if bundle.lesions is None:
         return None
-    lesions = find_bundle(bundle.lesions, progress, beside=bundle.path.resolve().parent)
+    lesions = find_bundle(bundle.lesions.model, progress, beside=bundle.path.resolve().parent)
     fits = lesions.activation == "softmax" and {"parenchyma", "abnormality"} <= set(lesions.outputs)
     single = lesions.nnunet is None and lesions.partner is None and lesions.two_stage is None
     if not fits or not single or lesions.spacing_mm != bundle.spacing_mm:

@@ -15,6 +15,7 @@ from KidneySegLib.inference.labelling import training_labels
 from KidneySegLib.inference.lesions import as_pass, with_lesions
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
+from KidneySegLib.models.bundle import LesionModel
 
 OUTPUTS = ("background", "parenchyma", "abnormality")
 #: Brighter than this the lesion network says abnormal.
@@ -35,7 +36,7 @@ def write_lesion_model(folder: Path, margin: tuple[int, int, int] = (0, 0, 0), *
 @pytest.fixture
 def pair(tmp_path: Path) -> Bundle:
     write_lesion_model(tmp_path / "lesions")
-    return a.write_fine(tmp_path / "fine", lesions="lesions")
+    return a.write_fine(tmp_path / "fine", lesions=LesionModel("lesions"))
 
 
 def scan(spacing_mm: float = 1.0) -> sitk.Image:
@@ -48,13 +49,13 @@ def scan(spacing_mm: float = 1.0) -> sitk.Image:
 
 
 def test_probabilities_of_both_become_one() -> None:
-    fine, lesions = a.spec(lesions="x"), a.spec(outputs=OUTPUTS, activation="softmax")
+    fine, lesions = a.spec(lesions=LesionModel("x", 0.25)), a.spec(outputs=OUTPUTS, activation="softmax")
     # Four voxels: both say parenchyma; only the fine one; the other says abnormal; both say nothing.
     values = np.array([[0.9, 0.8, 0.8, 0.1], [0.7, 0.1, 0.6, 0.0]], np.float32)[:, :, None, None]
     found = np.array([[0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.2, 0.1], [0.0, 0.0, 0.7, 0.0]], np.float32)
     together = with_lesions(values, fine, found[:, :, None, None], lesions)
     assert fine.finds == ("parenchyma", "cortex", "abnormality")
-    expected = [[0.9, 0.8, 0.3, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
+    expected = [[0.9, 0.625, 0.65, 0.1], [0.7, 0.1, 0.6, 0.0], [0.0, 0.0, 0.7, 0.0]]
     np.testing.assert_allclose(together[:, :, 0, 0], expected, atol=1e-6)
     np.testing.assert_allclose(
         as_pass(values, fine, found[:, :, None, None], lesions)[:, :, 0, 0],
@@ -110,7 +111,7 @@ def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
             plain = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
             spec = a.spec("lesions", network_arguments=plain, outputs=OUTPUTS, activation="softmax")
             write_bundle(folder / "lesions", spec, a.pointwise_state(lines))
-        fine = a.write_fine(folder / "fine", lesions="lesions")
+        fine = a.write_fine(folder / "fine", lesions=LesionModel("lesions"))
         result = Engine(fine, device="cpu", precision="float32").run(scan())
         found.append((result.index, sitk.GetArrayFromImage(result.labels)))
     assert found[0][0] == found[1][0]
@@ -134,7 +135,7 @@ def test_evidence_holds_what_the_lesion_network_says(pair: Bundle) -> None:
 
 
 def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
-    assert read_bundle(pair.path).lesions == "lesions"
+    assert read_bundle(pair.path).lesions == LesionModel("lesions", 0.5)
     assert find_lesion_model(pair).outputs == OUTPUTS
     assert find_lesion_model(a.write_fine(pair.path.parent / "none")) is None
 
@@ -142,8 +143,8 @@ def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"outputs": ("parenchyma", "cortex", "cyst"), "lesions": "x"}, "finds lesions itself"),
-        ({"outputs": OUTPUTS, "activation": "softmax", "lesions": "x"}, "must be a sigmoid network"),
+        ({"outputs": ("parenchyma", "cortex", "cyst"), "lesions": LesionModel("x")}, "finds lesions itself"),
+        ({"outputs": OUTPUTS, "activation": "softmax", "lesions": LesionModel("x")}, "must be a sigmoid network"),
     ],
 )
 def test_models_that_need_no_lesion_model_have_none(tmp_path: Path, changes: dict, message: str) -> None:
@@ -155,7 +156,7 @@ def test_models_that_need_no_lesion_model_have_none(tmp_path: Path, changes: dic
 
 
 def test_a_lesion_model_must_fit(tmp_path: Path) -> None:
-    fine = a.write_fine(tmp_path / "fine", lesions="lesions")
+    fine = a.write_fine(tmp_path / "fine", lesions=LesionModel("lesions"))
     with pytest.raises(ModelError, match="No model is called 'lesions'"):
         Engine(fine)
     a.write_fine(tmp_path / "lesions")
@@ -163,4 +164,4 @@ def test_a_lesion_model_must_fit(tmp_path: Path) -> None:
         Engine(fine)
     write_lesion_model(tmp_path / "coarse", spacing_mm=(2.0, 2.0, 2.0))
     with pytest.raises(ModelError, match="voxels of 1 x 1 x 1 mm"):
-        Engine(a.write_fine(tmp_path / "other", lesions="coarse"))
+        Engine(a.write_fine(tmp_path / "other", lesions=LesionModel("coarse")))

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from .phantoms import FIRST_CHOOSING, original_cases, phantom_samples
 from .settings import FinetuneSettings, load_settings, network_config
 
 RUN_FILE = "finetune.json"
+#: Weight of the parent's lesion model beside a fine-tuned one: it never saw the new scans. (Ours.)
+LESION_WEIGHT = 0.3
 ACCEPTED, REJECTED = "bundles", "rejected"
 
 
@@ -267,6 +269,7 @@ def _write_candidate(
         version=f"{parent.version}-finetuned",
         title=f"{parent.title}, fine-tuned",
         training={**training, "parent_training": dict(parent.training)},
+        lesions=replace(parent.lesions, weight=LESION_WEIGHT) if parent.lesions is not None else None,
         # What the parent's doubts were worth was measured on the parent.
         metrics={},
     )
