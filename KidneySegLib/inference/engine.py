@@ -20,7 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
-from KidneySegLib.inference.lesions import as_pass, with_lesions
+from KidneySegLib.inference.lesions import as_pass, with_lesions, without_small
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -329,6 +329,8 @@ class _Case(StageClock):
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
                 values, passes, region = self._look(core)
+                if self._lesions is not None:
+                    values = without_small(values, self._spec)
                 if overview is None:
                     break
                 found = kidney_mask(values, self._spec)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from KidneySegLib.inference.labelling import training_labels
 from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.labels import ABNORMALITY_LABEL
 from KidneySegLib.models.bundle import BundleSpec
 
 
@@ -49,3 +51,25 @@ def as_pass(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: Bu
     other: Float32 = np.minimum(values, parenchyma)
     other[spec.outputs.index("parenchyma")] = parenchyma
     return other
+
+
+def without_small(values: Float32, spec: BundleSpec) -> Float32:
+    """Probabilities without the abnormalities that are too small to be told, in place.
+
+    Args:
+        values: (`BundleSpec.finds`, z, y, x); what is left out may be parenchyma again.
+        spec: of a bundle with a lesion model.
+    """
+    from scipy import ndimage
+
+    assert spec.lesions is not None
+    found = training_labels(spec)(values) == ABNORMALITY_LABEL
+    numbers, count = ndimage.label(found, structure=np.ones((3, 3, 3)))
+    if count:
+        # The largest ball inside is as wide as its middle is far from the outside, on both sides, less a voxel's half.
+        depth_mm = ndimage.distance_transform_edt(np.pad(found, 1), sampling=spec.spacing_mm)[1:-1, 1:-1, 1:-1]
+        widest_mm = 2 * ndimage.maximum(depth_mm, numbers, np.arange(count + 1)) - min(spec.spacing_mm)
+        small = widest_mm < spec.lesions.least_mm
+        small[0] = False
+        values[spec.finds.index("abnormality")][small[numbers]] = 0
+    return values

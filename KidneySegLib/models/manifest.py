@@ -85,7 +85,9 @@ def _read_partner(form: Form, folder: Path) -> Bundle:
 
 
 def _read_lesions(form: Form) -> LesionModel:
-    lesions = LesionModel(form.text("model", pattern=NAME_PATTERN), form.number("weight", 0.0, 1.0))
+    lesions = LesionModel(
+        form.text("model", pattern=NAME_PATTERN), form.number("weight", 0.0, 1.0), form.number("least_mm", 0.0, 100.0)
+    )
     form.known_only()
     return lesions
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference import Engine
 from KidneySegLib.inference.labelling import training_labels
-from KidneySegLib.inference.lesions import as_pass, with_lesions
+from KidneySegLib.inference.lesions import as_pass, with_lesions, without_small
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
 from KidneySegLib.models.bundle import LesionModel
@@ -45,7 +45,7 @@ def scan(spacing_mm: float = 1.0) -> sitk.Image:
     image = a.image_of(np.full(size, 40, np.int16), (spacing_mm,) * 3)
     image = a.paint(image, KIDNEY, (14.0, 16.0, 20.0), 150)
     image = a.paint(image, KIDNEY, (8.0, 9.0, 12.0), 300)
-    return a.paint(image, LESION, (6.0, 7.0, 8.0), 480)
+    return a.paint(image, LESION, (7.0, 8.0, 9.0), 480)
 
 
 def test_probabilities_of_both_become_one() -> None:
@@ -63,6 +63,20 @@ def test_probabilities_of_both_become_one() -> None:
     )
     labels = training_labels(fine)(together)[:, 0, 0]
     assert labels.tolist() == [TrainingLabel.CORTEX, TrainingLabel.MEDULLA, ABNORMALITY_LABEL, 0]
+
+
+def test_abnormalities_without_room_for_a_ball_are_left_out() -> None:
+    spec = a.spec(lesions=LesionModel("x", least_mm=5.0))
+    values = np.zeros((3, 20, 20, 30), np.float32)
+    values[0] = 0.6
+    values[2, 2:7, 2:7, 2:7] = 0.9  # 5 mm wide: as wide as wanted.
+    values[2, 10:20, 2:6, 2:18] = 0.9  # Large, but 4 mm thin.
+    values[2, 15:20, 15:20, 25:30] = 0.9  # At the edge, 5 mm wide.
+    labels = training_labels(spec)(without_small(values, spec))
+    kept = np.argwhere(labels == ABNORMALITY_LABEL)
+    assert len(kept) == 2 * 5**3
+    assert (labels[10:20, 2:6, 2:18] == TrainingLabel.MEDULLA).all()
+    assert not (training_labels(spec)(without_small(np.zeros_like(values), spec))).any()
 
 
 def test_what_is_abnormal_is_no_parenchyma(pair: Bundle) -> None:
