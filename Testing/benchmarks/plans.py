@@ -76,7 +76,7 @@ THICK = Planned(
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     ((16, 96, 96), (8, 192, 192)),
-    600,
+    400,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
@@ -88,7 +88,7 @@ ISOTROPIC = Planned(
     (_CUBE,) * 6,
     (_SAME, *((_HALF,) * 5)),
     ((64, 64, 64), (32, 96, 96)),
-    600,
+    400,
 )
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(

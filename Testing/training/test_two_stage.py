@@ -53,7 +53,7 @@ def tiny() -> TwoStageConfig:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_shipped_recipes_make_networks(name: str) -> None:
     config = load_config(name)
-    assert (config.first.batch_size, config.second.batch_size) == (12, 8)
+    assert (config.first.batch_size, config.second.batch_size) == (6 if name == "phantom" else 12, 8)
     assert config.first.learning_rate == config.second.learning_rate == 1e-3
     assert config.spacing_mm[0] == 5.0
     with torch.device("meta"):
@@ -93,6 +93,14 @@ def test_masked_cross_entropy_is_a_mean_over_pixels_and_channels_and_blind_outsi
     targets = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]).view(1, 3, 1, 2)
     mask = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     assert float(masked_cross_entropy([logits, logits], targets, mask)) == pytest.approx(math.log(2) / 6)
+    weighted = masked_cross_entropy([logits], targets, mask, (3.0, 1.0, 1.0))
+    assert float(weighted) == pytest.approx(3 * math.log(2) / 6)
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1], [1, 0, 1]])
+def test_class_weights_are_one_for_each_class(weights: list[float]) -> None:
+    with pytest.raises(InputError, match="class_weights"):
+        config_of({**TINY, "class_weights": weights}, "recipe")
 
 
 def test_second_input_is_the_printed_formula() -> None:

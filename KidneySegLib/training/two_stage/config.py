@@ -85,6 +85,7 @@ class TwoStageConfig:
         pool_start: slabs to wait for before the first step.
         pool_capacity: slabs kept in memory.
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
+        class_weights: how much background and each class count in the second stage's loss; empty: all alike.
         excluded: names of a data set's cases that are not used.
         labels: class of each label id of a data set; an id that is not in it is background.
         first, second: the stages.
@@ -100,6 +101,7 @@ class TwoStageConfig:
     first: StageConfig
     second: StageConfig
     classes: tuple[str, ...] = ("kidney", "mass")
+    class_weights: tuple[float, ...] = ()
     first_pooling: int = 1
     first_overlap: float = 0.5
     samples: int = 400
@@ -114,6 +116,11 @@ class TwoStageConfig:
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise InputError(f"classes must be one of {[list(c) for c in CLASSES]}, got {list(self.classes)}.")
+        if self.class_weights and (len(self.class_weights) != 1 + len(self.classes) or min(self.class_weights) <= 0):
+            raise InputError(
+                f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
+                f"got {list(self.class_weights)}."
+            )
         factor = self.first_pooling
         first = (self.slab[1] // factor, self.slab[2] // factor) if factor >= 1 else (0, 0)
         if factor < 1 or any(a % factor for a in self.slab[1:]) or self.first.patch[1:] != first:

@@ -18,7 +18,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
 
 
-def masked_cross_entropy(heads: Sequence[Tensor], targets: Tensor, mask: Tensor) -> Tensor:
+def masked_cross_entropy(
+    heads: Sequence[Tensor], targets: Tensor, mask: Tensor, class_weights: Sequence[float] = ()
+) -> Tensor:
     """Second stage: -mean(mask * L * log(y2)) over all pixels and channels, mean over the heads of deep supervision.
 
     The paper prints it without the minus sign, which would be maximised where the network is most wrong; its code
@@ -28,6 +30,9 @@ def masked_cross_entropy(heads: Sequence[Tensor], targets: Tensor, mask: Tensor)
         heads: logits (N, classes, y, x) of each head.
         targets: (N, classes, y, x), shares that sum to 1.
         mask: (N, 1, y, x), 0 or 1.
+        class_weights: how much each class counts; empty: all alike, as in the paper.
     """
+    if class_weights:
+        targets = targets * torch.tensor(list(class_weights), device=targets.device).view(1, -1, 1, 1)
     parts = [-(mask * targets * functional.log_softmax(head.float(), dim=1)).mean() for head in heads]
     return torch.stack(parts).mean()

@@ -196,7 +196,7 @@ class StageTrainer:
             given, targets, mask = (t.to(self.device) for t in second_batch(self.pool, self.generator))
             with autocast(self.device):
                 heads = self.network(given.contiguous(memory_format=torch.channels_last))
-            loss = masked_cross_entropy(heads, targets, mask)
+            loss = masked_cross_entropy(heads, targets, mask, self.config.class_weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
