@@ -20,7 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
-from KidneySegLib.inference.lesions import as_pass, with_lesions, without_small
+from KidneySegLib.inference.lesions import as_pass, shows_contrast, with_lesions, without_small
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -366,10 +366,14 @@ class _Case(StageClock):
         if self._second is not None:
             self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
         if self._lesions is not None:
-            found = self._lesions_in(self._lesions, region)
-            if passes:
-                passes.append(as_pass(values, self._spec, found, self._lesions.bundle))
-            values = with_lesions(values, self._spec, found, self._lesions.bundle)
+            z, y, x = (slice(m, n - m) for m, n in zip(self._spec.margin, volume.shape, strict=True))
+            if shows_contrast(volume[z, y, x], values, self._spec):
+                found = self._lesions_in(self._lesions, region)
+                if passes:
+                    passes.append(as_pass(values, self._spec, found, self._lesions.bundle))
+                values = with_lesions(values, self._spec, found, self._lesions.bundle)
+            else:
+                values = np.concatenate([values, np.zeros_like(values[:1])])
         return values, passes, region
 
     def _lesions_in(self, network: ReadyNetwork, region: Box) -> Float32:

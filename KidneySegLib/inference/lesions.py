@@ -16,6 +16,25 @@ from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.labels import ABNORMALITY_LABEL
 from KidneySegLib.models.bundle import BundleSpec
 
+#: Kidneys without contrast medium have 25 to 45 HU, and in them a cyst or mass hardly shows: the lesion network, which
+#: mistook a wide pelvis and parenchyma for a cyst in such a scan, is not asked about them.
+ENHANCED_HU = 60.0
+
+
+def shows_contrast(volume: Float32, values: Float32, spec: BundleSpec) -> bool:
+    """Whether what the fine network calls parenchyma holds contrast medium; so for a region without any.
+
+    Args:
+        volume: (z, y, x), the fine network's normalised input of a region.
+        values: (outputs, z, y, x) that it gave.
+        spec: of its bundle.
+    """
+    parenchyma = values[spec.outputs.index("parenchyma")] > spec.threshold
+    if not parenchyma.any():
+        return True
+    n = spec.normalisation
+    return float(np.median(volume[parenchyma])) * n.standard_deviation_hu + n.mean_hu >= ENHANCED_HU
+
 
 def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: BundleSpec) -> Float32:
     """Probabilities of both networks as one network's.

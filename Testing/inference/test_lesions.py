@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference import Engine
 from KidneySegLib.inference.labelling import training_labels
-from KidneySegLib.inference.lesions import as_pass, with_lesions, without_small
+from KidneySegLib.inference.lesions import as_pass, shows_contrast, with_lesions, without_small
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
 from KidneySegLib.models.bundle import LesionModel
@@ -63,6 +63,35 @@ def test_probabilities_of_both_become_one() -> None:
     )
     labels = training_labels(fine)(together)[:, 0, 0]
     assert labels.tolist() == [TrainingLabel.CORTEX, TrainingLabel.MEDULLA, ABNORMALITY_LABEL, 0]
+
+
+@pytest.mark.parametrize(("hu", "shown"), [(40.0, False), (59.0, False), (61.0, True), (180.0, True)])
+def test_contrast_medium_shows_in_the_middle_of_the_parenchyma(hu: float, shown: bool) -> None:
+    spec = a.spec()
+    n = spec.normalisation
+    volume = np.full((4, 4, 4), (300.0 - n.mean_hu) / n.standard_deviation_hu, np.float32)
+    volume[:2] = (hu - n.mean_hu) / n.standard_deviation_hu
+    values = np.zeros((2, 4, 4, 4), np.float32)
+    assert shows_contrast(volume, values, spec)  # Nothing was found.
+    values[0, :2] = 0.9
+    values[0, 2, 0, 0] = 0.9
+    assert shows_contrast(volume, values, spec) is shown
+
+
+def test_a_scan_without_contrast_medium_has_the_fine_networks_word(tmp_path: Path) -> None:
+    # Lines of both networks lie 100 HU lower, so that a scan without contrast medium has kidneys and a lesion.
+    lines = [a.threshold_line(0.0), a.threshold_line(100.0)]
+    dark = [(0.0, 0.0), a.threshold_line(0.0), a.threshold_line(75.0, 2 * a.STEEP)]
+    arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
+    lesions = a.spec("lesions", network_arguments=arguments, outputs=OUTPUTS, activation="softmax")
+    write_bundle(tmp_path / "lesions", lesions, a.pointwise_state(dark))
+    names = LesionModel("lesions")
+    fine = write_bundle(tmp_path / "fine", a.spec("fine", lesions=names), a.pointwise_state(lines))
+    image = a.image_of(np.full((72, 60, 60), -80, np.int16), (1.0, 1.0, 1.0))
+    image = a.paint(a.paint(image, KIDNEY, (14.0, 16.0, 20.0), 40), LESION, (7.0, 8.0, 9.0), 190)
+    found = sitk.GetArrayFromImage(Engine(fine, device="cpu", precision="float32").run(image).labels)
+    assert not (found == ABNORMALITY_LABEL).any()
+    assert (found == TrainingLabel.CORTEX).sum() == (sitk.GetArrayViewFromImage(image) == 190).sum()
 
 
 def test_abnormalities_without_room_for_a_ball_are_left_out() -> None:
