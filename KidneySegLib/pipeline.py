@@ -74,6 +74,7 @@ def segment_case(
     precision: str = "auto",
     mirror: str = "auto",
     use_localiser: bool = True,
+    find_lesions: bool = False,
     raw: bool = False,
     case_id: str | None = None,
     patient: Patient | PatientData | None = None,
@@ -92,10 +93,11 @@ def segment_case(
         precision: ``auto``, ``float32`` or ``bfloat16``.
         mirror: average mirrored passes: ``auto`` (as the bundle says), ``on`` or ``off``.
         use_localiser: find the kidneys on a coarse grid first.
+        find_lesions: also look for cysts and masses with the model that the bundle names for them.
         raw: also write the network's own label map.
         case_id: first column of the table; None is the name of ``output``.
         patient: what is known of the patient; goes before what the scan says.
-        engine: a loaded engine to use; then ``model`` to ``use_localiser`` are not looked at.
+        engine: a loaded engine to use; then ``model`` to ``find_lesions`` are not looked at.
         more_facts: written into ``provenance.json`` beside what is there anyway, such as what a batch must know to
             tell a finished case.
         progress: reported to, and asked whether to stop.
@@ -114,7 +116,13 @@ def segment_case(
     # The model before the scan: one that is missing should be said at once.
     with clock.stage("load"):
         engine = engine or load_engine(
-            model, device=device, precision=precision, mirror=mirror, use_localiser=use_localiser, progress=progress
+            model,
+            device=device,
+            precision=precision,
+            mirror=mirror,
+            use_localiser=use_localiser,
+            find_lesions=find_lesions,
+            progress=progress,
         )
     with clock.stage("read"):
         scan = _read_scan(source, series_uid, progress)
@@ -272,6 +280,7 @@ def load_engine(
     precision: str = "auto",
     mirror: str = "auto",
     use_localiser: bool = True,
+    find_lesions: bool = False,
     progress: Progress = Progress(),
 ) -> Engine:
     """A model ready to run many cases; give it to `segment_case`. Arguments as there."""
@@ -284,6 +293,7 @@ def load_engine(
         precision=precision,
         mirror=mirror,
         use_localiser=use_localiser,
+        find_lesions=find_lesions,
         progress=progress,
     )
 

@@ -37,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_output(parser, "folder of the batch: new, empty, or that of an earlier run")
     group = shared.add_engine(parser)
     group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
+    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
     group.add_argument(
         "--mirror",
         choices=("auto", "on", "off"),
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
         precision=options.precision,
         mirror=options.mirror,
         use_localiser=not options.no_localiser,
+        find_lesions=options.lesions,
         raw=options.raw,
     )
     with shown_batch(quiet=options.quiet) as listener:

@@ -36,6 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--case-id", metavar="ID", help="first column of the table (default: the name of OUT)")
     group = shared.add_engine(parser)
     group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
+    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
     group.add_argument(
         "--mirror",
         choices=("auto", "on", "off"),
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
             precision=options.precision,
             mirror=options.mirror,
             use_localiser=not options.no_localiser,
+            find_lesions=options.lesions,
             raw=options.raw,
             case_id=options.case_id,
             patient=shared.patient_of(options),

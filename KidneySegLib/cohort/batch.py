@@ -231,7 +231,7 @@ def _with_hashes(settings: BatchSettings, progress: Progress) -> BatchSettings:
 
     bundle = find_bundle(settings.model or DEFAULT_MODEL, progress)
     localiser = find_localiser(bundle, progress) if settings.use_localiser else None
-    lesions = find_lesion_model(bundle, progress)
+    lesions = find_lesion_model(bundle, progress) if settings.find_lesions else None
     # A relative path means nothing in a worker's working directory; the name of an installed model does.
     installed = bundle.path.resolve().parent in (user_models_dir().resolve(), embedded_models_dir().resolve())
     model = bundle.path.name if installed else str(bundle.path.absolute())

@@ -114,6 +114,7 @@ class EngineShelf:
                     precision=settings.precision,
                     mirror=settings.mirror,
                     use_localiser=settings.use_localiser,
+                    find_lesions=settings.find_lesions,
                 )
                 if settings.model_sha256 not in ("", engine.bundle.digest):
                     raise ModelError(

@@ -19,10 +19,11 @@ class BatchSettings:
         precision: as for ``kidneyseg segment``.
         mirror: as for ``kidneyseg segment``.
         use_localiser: find the kidneys on a coarse grid first.
+        find_lesions: also look for cysts and masses.
         raw: also write the network's own label map.
         model_sha256: the bundle's digest; each worker compares its own copy with it.
         localiser_sha256: the localiser's, or None.
-        lesions_sha256: the lesion model's, or None.
+        lesions_sha256: the lesion model's where it is asked, or None.
     """
 
     model: str | None = None
@@ -30,6 +31,7 @@ class BatchSettings:
     precision: str = "auto"
     mirror: str = "auto"
     use_localiser: bool = True
+    find_lesions: bool = False
     raw: bool = False
     model_sha256: str = ""
     localiser_sha256: str | None = None
@@ -84,10 +86,11 @@ class CaseJob:
             "patient": {name: value for name, value in sorted(self.patient.items()) if value is not None},
             "model": settings.model_sha256,
             "localiser": settings.localiser_sha256 if settings.use_localiser else None,
-            "lesions": settings.lesions_sha256,
             "use_localiser": settings.use_localiser,
             "precision": settings.precision,
             "mirror": settings.mirror,
             "raw": settings.raw,
         }
+        if settings.find_lesions:
+            relevant["lesions"] = settings.lesions_sha256
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

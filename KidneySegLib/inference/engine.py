@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ from KidneySegLib.progress import Progress
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+#: Outputs of a model that needs no lesion model.
+LESIONS = frozenset({"cyst", "mass", "abnormality"})
 MIRROR_CHOICES = ("auto", "on", "off")
 #: Kept round the kidneys in the result, so that what follows sees their surroundings.
 RESULT_MARGIN_MM = 10.0
@@ -100,12 +102,13 @@ class Engine:
         precision: ``auto``, ``float32`` or ``bfloat16``.
         mirror: ``auto`` (as the bundle says), ``on`` or ``off``.
         use_localiser: False searches the whole body with the fine network.
+        find_lesions: also ask the bundle's lesion model about cysts and masses (`lesions`).
         progress: may cancel the loading.
         make: makes backends; `backend.make_torch_backend` gives the plain reference.
 
     Raises:
         ModelError: if the model, or the localiser or lesion model that it names, is missing, damaged or of another
-            kind.
+            kind, or there is none for lesions.
         DeviceError: if the device is absent or lacks the precision.
     """
 
@@ -117,6 +120,7 @@ class Engine:
         precision: str = "auto",
         mirror: str = "auto",
         use_localiser: bool = True,
+        find_lesions: bool = False,
         progress: Progress = Progress(),
         make: BackendMaker = make_backend,
     ) -> None:
@@ -135,7 +139,12 @@ class Engine:
             )
         chosen = choose_device(device)
         self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
-        self.lesions = find_lesion_model(self.bundle, progress)
+        self.lesions = find_lesion_model(self.bundle, progress) if find_lesions else None
+        if find_lesions and self.lesions is None and not LESIONS & set(self.bundle.outputs):
+            raise ModelError(
+                f"{self.bundle.name} finds no cysts and masses, and names no model that does. Leave --lesions out, or "
+                "choose a model that has one, such as kidneyseg-arterial."
+            )
         progress.check()
         self._coarse = (
             ReadyNetwork(self.localiser, chosen, precision, "auto", make) if self.localiser is not None else None
@@ -175,7 +184,8 @@ class Engine:
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
         second = Partner(self._partner, self.bundle.outputs, image) if self._partner is not None else None
-        case = _Case(self.bundle, self._fine, image, frame_of(image), progress, second, self._lesions)
+        spec = self.bundle if self.lesions is not None else replace(self.bundle, lesions=None)
+        case = _Case(spec, self._fine, image, frame_of(image), progress, second, self._lesions)
         overview: Overview | None = None
         with case.timed("localise"):
             if self._coarse is not None:
@@ -194,7 +204,7 @@ class Engine:
             index=index,
             divided=self.bundle.divides_parenchyma,
             raw=labels,
-            raw_names=raw_names(self.bundle),
+            raw_names=raw_names(spec),
             overview=overview.image() if overview is not None else None,
             device=backend.device,
             precision=backend.precision,

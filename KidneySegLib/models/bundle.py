@@ -95,7 +95,7 @@ class LesionModel:
     """
 
     model: str
-    weight: float = 0.5
+    weight: float = 0.45
     least_mm: float = 10.0
 
 

@@ -89,7 +89,7 @@ def test_a_scan_without_contrast_medium_has_the_fine_networks_word(tmp_path: Pat
     fine = write_bundle(tmp_path / "fine", a.spec("fine", lesions=names), a.pointwise_state(lines))
     image = a.image_of(np.full((72, 60, 60), -80, np.int16), (1.0, 1.0, 1.0))
     image = a.paint(a.paint(image, KIDNEY, (14.0, 16.0, 20.0), 40), LESION, (7.0, 8.0, 9.0), 190)
-    found = sitk.GetArrayFromImage(Engine(fine, device="cpu", precision="float32").run(image).labels)
+    found = sitk.GetArrayFromImage(Engine(fine, device="cpu", precision="float32", find_lesions=True).run(image).labels)
     assert not (found == ABNORMALITY_LABEL).any()
     assert (found == TrainingLabel.CORTEX).sum() == (sitk.GetArrayViewFromImage(image) == 190).sum()
 
@@ -111,8 +111,8 @@ def test_abnormalities_without_room_for_a_ball_are_left_out() -> None:
 def test_what_is_abnormal_is_no_parenchyma(pair: Bundle) -> None:
     image = scan()
     hu = sitk.GetArrayViewFromImage(image)
-    both = Engine(pair, device="cpu", precision="float32").run(image)
-    alone = Engine(a.write_fine(pair.path.parent / "alone"), device="cpu", precision="float32").run(image)
+    both = Engine(pair, device="cpu", precision="float32", find_lesions=True).run(image)
+    alone = Engine(pair, device="cpu", precision="float32").run(image)
     x, y, z = both.index
     place = tuple(slice(i, i + n) for i, n in zip((z, y, x), reversed(both.labels.GetSize()), strict=True))
     labels, raw_hu = sitk.GetArrayViewFromImage(both.labels), hu[place]
@@ -155,7 +155,7 @@ def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
             spec = a.spec("lesions", network_arguments=plain, outputs=OUTPUTS, activation="softmax")
             write_bundle(folder / "lesions", spec, a.pointwise_state(lines))
         fine = a.write_fine(folder / "fine", lesions=LesionModel("lesions"))
-        result = Engine(fine, device="cpu", precision="float32").run(scan())
+        result = Engine(fine, device="cpu", precision="float32", find_lesions=True).run(scan())
         found.append((result.index, sitk.GetArrayFromImage(result.labels)))
     assert found[0][0] == found[1][0]
     np.testing.assert_array_equal(found[0][1], found[1][1])
@@ -167,7 +167,7 @@ def test_evidence_holds_what_the_lesion_network_says(pair: Bundle) -> None:
     from KidneySegLib.inference.evidence import CALIBRATION_KEY, FULL_PROBABILITY
 
     known = replace(pair, metrics={CALIBRATION_KEY: {}}, mirror_axes=(2,))
-    result = Engine(known, device="cpu", precision="float32", mirror="on").run(scan())
+    result = Engine(known, device="cpu", precision="float32", mirror="on", find_lesions=True).run(scan())
     assert result.evidence is not None
     plain, mirrored, other = result.evidence[0].passes[:, 0]
     np.testing.assert_allclose(plain, mirrored, atol=1)
@@ -178,7 +178,7 @@ def test_evidence_holds_what_the_lesion_network_says(pair: Bundle) -> None:
 
 
 def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
-    assert read_bundle(pair.path).lesions == LesionModel("lesions", 0.5)
+    assert read_bundle(pair.path).lesions == LesionModel("lesions", 0.45)
     assert find_lesion_model(pair).outputs == OUTPUTS
     assert find_lesion_model(a.write_fine(pair.path.parent / "none")) is None
 
@@ -201,10 +201,19 @@ def test_models_that_need_no_lesion_model_have_none(tmp_path: Path, changes: dic
 def test_a_lesion_model_must_fit(tmp_path: Path) -> None:
     fine = a.write_fine(tmp_path / "fine", lesions=LesionModel("lesions"))
     with pytest.raises(ModelError, match="No model is called 'lesions'"):
-        Engine(fine)
+        Engine(fine, find_lesions=True)
     a.write_fine(tmp_path / "lesions")
     with pytest.raises(ModelError, match="finds parenchyma, cortex"):
-        Engine(fine)
+        Engine(fine, find_lesions=True)
     write_lesion_model(tmp_path / "coarse", spacing_mm=(2.0, 2.0, 2.0))
     with pytest.raises(ModelError, match="voxels of 1 x 1 x 1 mm"):
-        Engine(a.write_fine(tmp_path / "other", lesions=LesionModel("coarse")))
+        Engine(a.write_fine(tmp_path / "other", lesions=LesionModel("coarse")), find_lesions=True)
+
+
+def test_lesions_are_looked_for_only_where_a_model_is_named(tmp_path: Path) -> None:
+    fine = a.write_fine(tmp_path / "fine")
+    assert Engine(fine).lesions is None
+    with pytest.raises(ModelError, match="names no model that does"):
+        Engine(fine, find_lesions=True)
+    alone = write_lesion_model(tmp_path / "lesions")
+    assert Engine(alone, find_lesions=True).lesions is None  # It finds them itself.
