@@ -17,7 +17,7 @@ import numpy as np
 from KidneySegLib.inference.grid import Box, Grid, frame_of, size3
 from KidneySegLib.inference.labelling import activate
 from KidneySegLib.inference.network import ReadyNetwork
-from KidneySegLib.inference.nnunet_scan import Layout, lay, prepare
+from KidneySegLib.inference.nnunet_scan import Layout, lay, placed, prepare
 from KidneySegLib.inference.regions import surround
 from KidneySegLib.inference.resampling import resample_linear
 from KidneySegLib.inference.tiling import Float32
@@ -86,8 +86,8 @@ class Partner:
             for value, name in zip(values, self._outputs, strict=True):
                 parts = [found[part] for part in parts_of(name) if part in found]
                 own_values = np.add.reduce(parts) if parts else np.zeros(wanted.shape, np.float32)
-                placed = self._placed(own_values, wanted, layout)
-                on_grid = resample_linear(placed, grid, region, 1.0 if name == "background" else 0.0)
+                image = placed(own_values, wanted, layout, self._image)
+                on_grid = resample_linear(image, grid, region, 1.0 if name == "background" else 0.0)
                 value[:] = sitk.GetArrayViewFromImage(on_grid)
         return values
 
@@ -104,25 +104,6 @@ class Partner:
             start.append(first)
             stop.append(min(max(math.ceil(max(places) + 0.5), first + 1), count))
         return Box(size3(start), size3(stop))
-
-    def _placed(self, values: Float32, box: Box, layout: Layout) -> sitk.Image:
-        """Values on a box of the network's voxels as an image in the world."""
-        import SimpleITK as sitk
-
-        axes = range(3)
-        steps = [n / m for n, m in zip(layout.crop.shape, layout.size, strict=True)]  # In voxels of the scan.
-        # The first voxel's centre along the network's axes; the outer faces of crop and resampled scan agree.
-        first = [layout.crop.start[i] + (box.start[i] + 0.5) * steps[i] - 0.5 for i in axes]
-        last = [layout.crop.start[i] + (box.stop[i] - 0.5) * steps[i] - 0.5 for i in axes]
-        index, spacing = [0.0] * 3, [0.0] * 3  # Along the scan's array axes.
-        for i, (axis, sign) in enumerate(zip(layout.turn.axes, layout.turn.signs, strict=True)):
-            index[axis] = first[i] if sign > 0 else layout.shape[i] - 1 - last[i]
-            spacing[axis] = steps[i] * self._image.GetSpacing()[2 - axis]
-        placed = sitk.GetImageFromArray(np.ascontiguousarray(layout.turn.undo(values)))
-        placed.SetSpacing(spacing[::-1])
-        placed.SetDirection(self._image.GetDirection())
-        placed.SetOrigin(self._image.TransformContinuousIndexToPhysicalPoint(index[::-1]))
-        return placed
 
 
 def structure_probabilities(logits: Float32, spec: BundleSpec) -> Mapping[str, Float32]:

@@ -13,19 +13,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, Grid, frame_of, grid_of
 from KidneySegLib.inference.localiser import Overview
 from KidneySegLib.inference.network import ReadyNetwork
 from KidneySegLib.inference.nnunet_labels import Ids, ids_on_scan, their_ids
-from KidneySegLib.inference.nnunet_scan import Layout, PreparedScan, lay, prepare
+from KidneySegLib.inference.nnunet_scan import Layout, PreparedScan, lay, placed, prepare
 from KidneySegLib.inference.regions import (
     MOST_GROWTHS,
     grown,
     kept_part,
     kidney_boxes,
     merge_overlapping,
+    stray,
     surround,
+    within_reach,
 )
 from KidneySegLib.inference.resampling import scan_box
 from KidneySegLib.inference.tile_canvas import TileCanvas
@@ -67,7 +70,7 @@ def ids_near_kidneys(
         def on_part(stage: str, fraction: float, message: str = "", done: int = number) -> None:
             report(stage, (done + fraction) / len(cores), message)
 
-        part = _look(network, image, layout, core, timed, on_part)
+        part = _look(network, image, overview, layout, core, timed, on_part)
         if part is not None:
             parts.append(part)
     if not parts:
@@ -93,6 +96,7 @@ def _cores(image: sitk.Image, overview: Overview, layout: Layout) -> tuple[Box, 
 def _look(
     network: ReadyNetwork,
     image: sitk.Image,
+    overview: Overview,
     layout: Layout,
     core: Box,
     timed: Callable[[str], AbstractContextManager[None]],
@@ -108,7 +112,10 @@ def _look(
         scan = _look_at_new(canvas, network, image, layout, timed, report)
         with timed("resample"):
             logits = canvas.logits()
-            part = kept_part(decide(logits) != 0, canvas.box, core)
+            found = decide(logits) != 0
+            near = _near_kidneys(image, overview, layout, canvas.box)
+            # What strays is looked at where it lies in the box, and not followed.
+            part = kept_part(found & ~stray(found, near, spec.spacing_mm), canvas.box, core)
             if part is None:
                 return None
             larger = grown(part, canvas.box, grid) if attempt < MOST_GROWTHS else None
@@ -120,6 +127,18 @@ def _look(
         z, y, x = core.within(canvas.box)
         kept = np.ascontiguousarray(logits[:, z, y, x])
         return ids_on_scan(kept, replace(scan, region=core), spec, lambda fraction: report("resample", fraction))
+
+
+def _near_kidneys(image: sitk.Image, overview: Overview, layout: Layout, box: Box) -> NDArray[np.bool_]:
+    """Which of the network's voxels in a box lie near a kidney of the overview (`within_reach`)."""
+    import SimpleITK as sitk
+
+    grid = overview.grid
+    near = sitk.GetImageFromArray(within_reach(overview.kidney, grid, grid, grid.whole).astype(np.uint8))
+    grid.place(near, grid.whole)
+    there = placed(np.zeros(box.shape, np.uint8), box, layout, image)
+    on_box = sitk.Resample(near, there, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
+    return np.asarray(layout.turn.apply(sitk.GetArrayFromImage(on_box)) > 0)
 
 
 def _look_at_new(

@@ -160,6 +160,33 @@ def prepare(
     return PreparedScan(volume, layout.turn, layout.shape, layout.crop, layout.spacing_mm, region, layout.size)
 
 
+def placed(values: NDArray[Any], box: Box, layout: Layout, image: sitk.Image) -> sitk.Image:
+    """Values on a box of the network's voxels as an image in the world.
+
+    Args:
+        values: in the network's axes, of the box's shape.
+        box: part of the resampled scan.
+        layout: of the scan.
+        image: the scan.
+    """
+    import SimpleITK as sitk
+
+    axes = range(3)
+    steps = [n / m for n, m in zip(layout.crop.shape, layout.size, strict=True)]  # In voxels of the scan.
+    # The first voxel's centre along the network's axes; the outer faces of crop and resampled scan agree.
+    first = [layout.crop.start[i] + (box.start[i] + 0.5) * steps[i] - 0.5 for i in axes]
+    last = [layout.crop.start[i] + (box.stop[i] - 0.5) * steps[i] - 0.5 for i in axes]
+    index, spacing = [0.0] * 3, [0.0] * 3  # Along the scan's array axes.
+    for i, (axis, sign) in enumerate(zip(layout.turn.axes, layout.turn.signs, strict=True)):
+        index[axis] = first[i] if sign > 0 else layout.shape[i] - 1 - last[i]
+        spacing[axis] = steps[i] * image.GetSpacing()[2 - axis]
+    part = sitk.GetImageFromArray(np.ascontiguousarray(layout.turn.undo(values)))
+    part.SetSpacing(spacing[::-1])
+    part.SetDirection(image.GetDirection())
+    part.SetOrigin(image.TransformContinuousIndexToPhysicalPoint(index[::-1]))
+    return part
+
+
 def turn_of(image: sitk.Image, spec: BundleSpec) -> Turn:
     """How a bundle wants a scan's array to lie."""
     assert spec.nnunet is not None

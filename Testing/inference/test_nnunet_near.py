@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from KidneySegLib.inference import Engine, nnunet_near
-from KidneySegLib.inference.grid import Box
+from KidneySegLib.inference.grid import Box, frame_of, grid_of
+from KidneySegLib.inference.localiser import Overview
 from KidneySegLib.inference.nnunet_labels import ids_on_scan
 from KidneySegLib.inference.nnunet_scan import lay, prepare
 from KidneySegLib.models import Bundle, write_bundle
@@ -121,7 +122,43 @@ def test_a_mask_without_end_is_not_followed(tmp_path: Path, monkeypatch: pytest.
     engine.run(bright)
     grown_to = max(region.voxels for region in seen)
     seen.clear()
+    # A plate of 7 mm is too thin a stalk: it is followed as far as a kidney's surroundings go.
+    values = sitk.GetArrayFromImage(image)
+    values[:, 38:42, 10:110] = 150
+    thin = sitk.GetImageFromArray(values)
+    thin.CopyInformation(image)
+    engine.run(thin)
+    assert max(region.voxels for region in seen) < grown_to
+    seen.clear()
     monkeypatch.setattr(nnunet_near, "MOST_TILES", 1)
     engine.run(bright)
     assert seen
     assert max(region.voxels for region in seen) < grown_to
+
+
+@pytest.mark.parametrize("orientation", ["stored", "RAS"])
+@pytest.mark.parametrize("transpose", [(0, 1, 2), (2, 0, 1)])
+def test_the_surroundings_of_a_kidney_lie_round_it(orientation: str, transpose: tuple[int, int, int]) -> None:
+    image = scan()
+    record = replace(RECORD, orientation=orientation, transpose=transpose)
+    spec = a.spec(nnunet=record, spacing_mm=(2.0, 1.5, 1.5))
+    grid = grid_of(frame_of(image), (4.0, 4.0, 4.0))
+    coarse = sitk.GetImageFromArray(np.zeros(grid.shape, np.uint8))
+    grid.place(coarse, grid.whole)
+    values = sitk.GetArrayFromImage(image)
+    values[:, :, :60] = 0  # Columns run to the patient's right: one kidney only.
+    one = sitk.GetImageFromArray(values)
+    one.CopyInformation(image)
+    kidney = sitk.GetArrayFromImage(sitk.Resample(one, coarse)) > 100
+    assert kidney.sum() > 100
+    overview = Overview(grid, kidney.astype(np.uint8), kidney)
+    layout = lay(image, spec)
+    volume = prepare(image, spec, lambda _f: None, layout=layout)
+    hu = volume.volume * spec.normalisation.standard_deviation_hu + spec.normalisation.mean_hu
+    near = nnunet_near._near_kidneys(image, overview, layout, Box((0, 0, 0), layout.size))
+    bright = hu > 120
+    seen = bright & near
+    # Of the bright voxels, which are those of both kidneys, one kidney's are near and the other's far.
+    assert 0.45 < seen.sum() / bright.sum() < 0.55
+    part = Box((2, 3, 4), tuple(n - 5 for n in layout.size))
+    np.testing.assert_array_equal(nnunet_near._near_kidneys(image, overview, layout, part), near[part.slices])
