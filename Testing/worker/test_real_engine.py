@@ -58,6 +58,8 @@ def test_models_and_devices_are_listed(conversation):
     names = [model["name"] for model in conversation.ask("models")["models"]]
     assert MODEL in names
     assert "analytic-localiser" not in names
+    assert "kidneyseg-arterial" in names
+    assert "kidneyseg-abnormality" not in names  # Not offered by itself.
     devices = conversation.ask("devices")["devices"]
     assert devices[0]["kind"] == "cpu"
     assert devices[0]["memory_bytes"] > 0
