@@ -35,15 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = shared.add_command(commands, "batch", "segment and measure a whole cohort", _TEXT, _EXAMPLES)
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder with a sub-folder for each case, or a CSV")
     shared.add_output(parser, "folder of the batch: new, empty, or that of an earlier run")
-    group = shared.add_engine(parser)
-    group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
-    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
-    group.add_argument(
-        "--mirror",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="average mirrored passes (default: as the model says)",
-    )
+    group = shared.add_search(parser)
     group.add_argument("--raw", action="store_true", help="also write raw_labels.nii.gz for each case")
     where = parser.add_argument_group("where it runs")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, such as tcp://host:8786")

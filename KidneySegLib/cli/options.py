@@ -57,6 +57,20 @@ def add_engine(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
+def add_search(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """`add_engine`, and how a CT is searched."""
+    group = add_engine(parser)
+    group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
+    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
+    group.add_argument(
+        "--mirror",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="average mirrored passes (default: as the model says)",
+    )
+    return group
+
+
 def add_patient(parser: argparse.ArgumentParser) -> None:
     """Patient data for eGFR and indexed volumes. What is given here goes before what DICOM says."""
     group = parser.add_argument_group("patient data, for eGFR and indexed volumes (else taken from DICOM)")

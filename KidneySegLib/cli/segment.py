@@ -34,15 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_output(parser, "results folder; an existing results folder is replaced as a whole")
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder")
     parser.add_argument("--case-id", metavar="ID", help="first column of the table (default: the name of OUT)")
-    group = shared.add_engine(parser)
-    group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
-    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
-    group.add_argument(
-        "--mirror",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="average mirrored passes (default: as the model says)",
-    )
+    group = shared.add_search(parser)
     group.add_argument("--raw", action="store_true", help="also write raw_labels.nii.gz, the network's own label map")
     add_dicom_seg(parser)
     shared.add_patient(parser)

@@ -47,8 +47,6 @@ from KidneySegLib.progress import Progress
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-#: Outputs of a model that needs no lesion model.
-LESIONS = frozenset({"cyst", "mass", "abnormality"})
 MIRROR_CHOICES = ("auto", "on", "off")
 #: Kept round the kidneys in the result, so that what follows sees their surroundings.
 RESULT_MARGIN_MM = 10.0
@@ -140,7 +138,7 @@ class Engine:
         chosen = choose_device(device)
         self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
         self.lesions = find_lesion_model(self.bundle, progress) if find_lesions else None
-        if find_lesions and self.lesions is None and not LESIONS & set(self.bundle.outputs):
+        if find_lesions and self.lesions is None and not self.bundle.finds_lesions:
             raise ModelError(
                 f"{self.bundle.name} finds no cysts and masses, and names no model that does. Leave --lesions out, or "
                 "choose a model that has one, such as kidneyseg-arterial."
@@ -339,8 +337,6 @@ class _Case(StageClock):
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
                 values, passes, region = self._look(core)
-                if self._lesions is not None:
-                    values = without_small(values, self._spec)
                 if overview is None:
                     break
                 found = kidney_mask(values, self._spec)
@@ -381,7 +377,7 @@ class _Case(StageClock):
                 found = self._lesions_in(self._lesions, region)
                 if passes:
                     passes.append(as_pass(values, self._spec, found, self._lesions.bundle))
-                values = with_lesions(values, self._spec, found, self._lesions.bundle)
+                values = without_small(with_lesions(values, self._spec, found, self._lesions.bundle), self._spec)
             else:
                 values = np.concatenate([values, np.zeros_like(values[:1])])
         return values, passes, region

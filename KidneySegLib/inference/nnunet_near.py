@@ -64,13 +64,14 @@ def ids_near_kidneys(
     with timed("preprocess"):
         layout = lay(image, network.bundle)
         cores = _cores(image, overview, layout)
+        surroundings = _surroundings(overview)
     parts = []
     for number, core in enumerate(cores):
 
         def on_part(stage: str, fraction: float, message: str = "", done: int = number) -> None:
             report(stage, (done + fraction) / len(cores), message)
 
-        part = _look(network, image, overview, layout, core, timed, on_part)
+        part = _look(network, image, surroundings, layout, core, timed, on_part)
         if part is not None:
             parts.append(part)
     if not parts:
@@ -96,7 +97,7 @@ def _cores(image: sitk.Image, overview: Overview, layout: Layout) -> tuple[Box, 
 def _look(
     network: ReadyNetwork,
     image: sitk.Image,
-    overview: Overview,
+    surroundings: sitk.Image,
     layout: Layout,
     core: Box,
     timed: Callable[[str], AbstractContextManager[None]],
@@ -113,7 +114,7 @@ def _look(
         with timed("resample"):
             logits = canvas.logits()
             found = decide(logits) != 0
-            near = _near_kidneys(image, overview, layout, canvas.box)
+            near = _on_box(surroundings, image, layout, canvas.box)
             # What strays is looked at where it lies in the box, and not followed.
             part = kept_part(found & ~stray(found, near, spec.spacing_mm), canvas.box, core)
             if part is None:
@@ -129,15 +130,22 @@ def _look(
         return ids_on_scan(kept, replace(scan, region=core), spec, lambda fraction: report("resample", fraction))
 
 
-def _near_kidneys(image: sitk.Image, overview: Overview, layout: Layout, box: Box) -> NDArray[np.bool_]:
-    """Which of the network's voxels in a box lie near a kidney of the overview (`within_reach`)."""
+def _surroundings(overview: Overview) -> sitk.Image:
+    """1 near a kidney of the overview (`within_reach`), on the overview's voxels."""
     import SimpleITK as sitk
 
     grid = overview.grid
     near = sitk.GetImageFromArray(within_reach(overview.kidney, grid, grid, grid.whole).astype(np.uint8))
     grid.place(near, grid.whole)
+    return near
+
+
+def _on_box(mask: sitk.Image, image: sitk.Image, layout: Layout, box: Box) -> NDArray[np.bool_]:
+    """A mask anywhere in the world at a box of the network's voxels, nearest neighbour."""
+    import SimpleITK as sitk
+
     there = placed(np.zeros(box.shape, np.uint8), box, layout, image)
-    on_box = sitk.Resample(near, there, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
+    on_box = sitk.Resample(mask, there, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
     return np.asarray(layout.turn.apply(sitk.GetArrayFromImage(on_box)) > 0)
 
 

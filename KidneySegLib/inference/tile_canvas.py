@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from KidneySegLib.inference.grid import Box, size3
-from KidneySegLib.inference.tiling import Float32, gaussian, tile_starts
+from KidneySegLib.inference.tiling import Float32, TilePlan, divide_by_weights, tile_starts
 from KidneySegLib.models.bundle import Size
 
 #: Logits (channels, z, y, x) of a tile, which is a box of the grid; may raise to cancel.
@@ -65,9 +65,7 @@ class TileCanvas:
 
     def look(self, at: LookAt) -> None:
         """Look at the new tiles."""
-        weight = np.multiply.outer(
-            np.multiply.outer(gaussian(self._tile[0]), gaussian(self._tile[1])), gaussian(self._tile[2])
-        )
+        weight = self._plan.weight()
         for tile in self.new:
             logits = at(tile)
             if self._filled != self.box:
@@ -79,15 +77,14 @@ class TileCanvas:
     def logits(self) -> Float32:
         """Weighted means (channels, z, y, x) on `box`, once all tiles have been looked at."""
         means = self._sums.copy()
-        for axis, (starts, tile) in enumerate(zip(self._wanted, self._tile, strict=True)):
-            total = np.zeros(self._sums.shape[1 + axis], dtype=np.float32)
-            for start in starts:
-                first = start - starts[0]
-                total[first : first + tile] += gaussian(tile)
-            shape = [1, 1, 1, 1]
-            shape[1 + axis] = -1
-            means /= total.reshape(shape)
+        divide_by_weights(means, self._plan.weight_sums())
         return means
+
+    @property
+    def _plan(self) -> TilePlan:
+        """The tiles as they stand on `box`."""
+        z, y, x = (tuple(start - line[0] for start in line) for line in self._wanted)
+        return TilePlan(self.box.shape, self._tile, (z, y, x))
 
     def _covered(self, starts: Starts) -> Box:
         return Box(size3(s[0] for s in starts), size3(s[-1] + t for s, t in zip(starts, self._tile, strict=True)))

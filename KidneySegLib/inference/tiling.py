@@ -71,6 +71,12 @@ class TilePlan:
         a, b, c = (gaussian(n) for n in self.tile)
         return a, b, c
 
+    def weight(self) -> Float32:
+        """A tile's weights (z, y, x)."""
+        z, y, x = self.weights()
+        weight: Float32 = z[:, None, None] * y[:, None] * x
+        return weight
+
     def weight_sums(self) -> tuple[Float32, Float32, Float32]:
         """Sum of the tiles' weights along each axis; accumulated logits are divided by the product."""
         sums = []
@@ -197,8 +203,7 @@ def accumulate(
     windows = list(plan.windows())
     single = len(windows) == 1
     out: Float32 = np.zeros((0,) if single else (channels, *plan.shape), dtype=np.float32)
-    wz, wy, wx = plan.weights()
-    weight = wz[:, None, None] * wy[:, None] * wx
+    weight = plan.weight()
     every = (slice(None),)
     done = 0
     for begin in range(0, len(windows), batch_size):
@@ -213,11 +218,12 @@ def accumulate(
         done += len(group)
         on_tile(done, len(windows))
     if not single:
-        _divide(out, plan.weight_sums())
+        divide_by_weights(out, plan.weight_sums())
     return out
 
 
-def _divide(out: Any, sums: tuple[Float32, Float32, Float32]) -> None:
+def divide_by_weights(out: Any, sums: tuple[Float32, Float32, Float32]) -> None:
+    """Make accumulated logits (channels, z, y, x) weighted means, in place; ``sums`` as of `TilePlan.weight_sums`."""
     for axis, total in enumerate(sums):
         shape = [1, 1, 1, 1]
         shape[1 + axis] = -1

@@ -40,6 +40,8 @@ ACTIVATIONS = ("sigmoid", "softmax")
 #: Structures that a fine network may find, and ``background`` (softmax only).
 #: ``abnormality`` is cyst or mass; which one, post-processing decides by HU.
 FINE_OUTPUTS = ("background", "parenchyma", "medulla", "cortex", "cyst", "mass", "abnormality")
+#: Those of them that are no healthy kidney.
+LESION_OUTPUTS = frozenset({"cyst", "mass", "abnormality"})
 #: Structures that a localiser may find: names of `labels.OverviewLabel` in lower case.
 OVERVIEW_OUTPUTS = ("background", "kidney", "spine", "aorta", "liver", "spleen")
 
@@ -207,6 +209,11 @@ class BundleSpec(ModelDescription):
     def finds(self) -> tuple[str, ...]:
         """Structures that a result may hold: the outputs, and what its lesion model adds."""
         return self.outputs if self.lesions is None else (*self.outputs, "abnormality")
+
+    @property
+    def finds_lesions(self) -> bool:
+        """Whether its own outputs name cysts, masses or abnormality."""
+        return bool(LESION_OUTPUTS & set(self.outputs))
 
     @property
     def padding(self) -> float:

@@ -179,11 +179,7 @@ def check_spec(spec: BundleSpec, where: str) -> None:
     if spec.lesions is not None:
         if spec.activation != "sigmoid" or "parenchyma" not in spec.outputs or spec.nnunet is not None:
             refuse("a model with a lesion model must be a sigmoid network that finds parenchyma, none of nnU-Net's.")
-        if (
-            spec.two_stage is not None
-            or spec.partner is not None
-            or {"cyst", "mass", "abnormality"} & set(spec.outputs)
-        ):
+        if spec.two_stage is not None or spec.partner is not None or spec.finds_lesions:
             refuse("a model that finds lesions itself, or has a partner or two stages, has no lesion model.")
     if spec.is_ensemble and spec.partner is not None:
         check_ensemble(spec, where)

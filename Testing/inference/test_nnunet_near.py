@@ -155,10 +155,11 @@ def test_the_surroundings_of_a_kidney_lie_round_it(orientation: str, transpose: 
     layout = lay(image, spec)
     volume = prepare(image, spec, lambda _f: None, layout=layout)
     hu = volume.volume * spec.normalisation.standard_deviation_hu + spec.normalisation.mean_hu
-    near = nnunet_near._near_kidneys(image, overview, layout, Box((0, 0, 0), layout.size))
+    surroundings = nnunet_near._surroundings(overview)
+    near = nnunet_near._on_box(surroundings, image, layout, Box((0, 0, 0), layout.size))
     bright = hu > 120
     seen = bright & near
     # Of the bright voxels, which are those of both kidneys, one kidney's are near and the other's far.
     assert 0.45 < seen.sum() / bright.sum() < 0.55
     part = Box((2, 3, 4), tuple(n - 5 for n in layout.size))
-    np.testing.assert_array_equal(nnunet_near._near_kidneys(image, overview, layout, part), near[part.slices])
+    np.testing.assert_array_equal(nnunet_near._on_box(surroundings, image, layout, part), near[part.slices])
