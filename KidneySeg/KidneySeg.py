@@ -240,8 +240,11 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
         """What the engine offers; empty until it answered."""
         return (self.engine.greeting or {}).get("capabilities", {})
 
-    def makeRun(self, parameters, callbacks, **extra):
-        """A SegmentationRun of the chosen volume (an UltrasoundRun of a picture), not started yet."""
+    def makeRun(self, parameters, callbacks, findLesions=False, **extra):
+        """
+        A SegmentationRun of the chosen volume (an UltrasoundRun of a picture), not started yet.
+        :param findLesions: also ask the model for cysts and masses; the chosen model must have one.
+        """
         ultrasound = isUltrasound(parameters.inputVolume)
         return (UltrasoundRun if ultrasound else SegmentationRun)(
             self.engine,
@@ -252,10 +255,13 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
             caseId=caseId(parameters, parameters.inputVolume),
             patient=patientFields(parameters),
             callbacks=callbacks,
+            findLesions=findLesions,
             extra=extra,
         )
 
-    def process(self, inputVolume, model="kidneyseg-arterial", device="auto", caseName="", patient=None):
+    def process(
+        self, inputVolume, model="kidneyseg-arterial", device="auto", caseName="", patient=None, findLesions=False
+    ):
         """
         Segment and measure the kidneys of a volume, and wait for it.
         Can be used without GUI widget.
@@ -264,6 +270,7 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
         :param device: "auto", "cpu", "cuda", "mps", "intel-gpu" or "intel-npu".
         :param caseName: name of the case in the table; the volume's name if empty.
         :param patient: sex, age_years, height_cm, weight_kg.
+        :param findLesions: also ask the model for cysts and masses that the model names, if it does.
         :return: segmentation node (None if there is no kidney) and table node.
         """
         if not inputVolume or inputVolume.GetImageData() is None:
@@ -277,6 +284,7 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
             device=device,
             caseId=caseName or inputVolume.GetName(),
             patient=patient or {},
+            findLesions=findLesions,
             callbacks=outcome,
         )
         run.start()

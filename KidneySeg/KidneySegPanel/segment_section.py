@@ -33,6 +33,7 @@ class SegmentSection(Section):
         self.ui.logTextEdit.setMaximumBlockCount(MAX_LOG_LINES)
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
         self.ui.deviceComboBox.connect("currentIndexChanged(int)", self.onDeviceChosen)
+        self.ui.lesionsCheckBox.connect("toggled(bool)", self.onLesionsWanted)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.show3DButton.connect("clicked(bool)", self.onShow3D)
@@ -52,6 +53,15 @@ class SegmentSection(Section):
         self._offered = self._isUltrasound()
         items = [(model["title"] or model["name"], model["name"]) for model in modelsFor(self._models, self._offered)]
         _fill(self.ui.modelComboBox, items, self._chosenModel())
+        self._offerLesions()
+
+    def _offerLesions(self):
+        self.ui.lesionsCheckBox.setVisible(self._knowsLesions())
+
+    def _knowsLesions(self):
+        """Whether the chosen model has another one beside it for cysts and masses."""
+        name = self._chosenModel()
+        return any(model["name"] == name and model.get("lesion_model") for model in self._models)
 
     def _isUltrasound(self):
         return bool(self.parameters) and isUltrasound(self.parameters.inputVolume)
@@ -112,6 +122,10 @@ class SegmentSection(Section):
         if self.parameters and name:
             setattr(self.parameters, "ultrasoundModel" if self._offered else "model", name)
 
+    def onLesionsWanted(self, wanted):
+        if self.parameters:
+            self.parameters.findLesions = bool(wanted)
+
     def onDeviceChosen(self, _index=None):
         kind = self.ui.deviceComboBox.currentData
         if self.parameters and kind:
@@ -123,6 +137,9 @@ class SegmentSection(Section):
                 self._offerModels()
             chooseQuietly(self.ui.modelComboBox, self._chosenModel())
             chooseQuietly(self.ui.deviceComboBox, self.parameters.device)
+            self._offerLesions()
+            if self.ui.lesionsCheckBox.checked != self.parameters.findLesions:
+                self.ui.lesionsCheckBox.checked = self.parameters.findLesions
         node = self.parameters.segmentation if self.parameters else None
         self.ui.show3DButton.enabled = node is not None
         display = node.GetDisplayNode() if node else None
@@ -156,7 +173,8 @@ class SegmentSection(Section):
         self._showRunning(True)
         model, device = self._chosenModel(), self.parameters.device
         self.log(_("Segmenting with {model} on {device}").format(model=model, device=device))
-        self.run = self.logic.makeRun(self.parameters, self)
+        findLesions = self.parameters.findLesions and self._knowsLesions()
+        self.run = self.logic.makeRun(self.parameters, self, findLesions=findLesions)
         self.updateButton()
         self.run.start()
 
@@ -218,7 +236,7 @@ class SegmentSection(Section):
         self.ui.cancelButton.enabled = running
         for widget in (self.ui.progressBar, self.ui.stageLabel, self.ui.cancelButton):
             widget.setVisible(running)
-        for widget in (self.ui.modelComboBox, self.ui.deviceComboBox):
+        for widget in (self.ui.modelComboBox, self.ui.deviceComboBox, self.ui.lesionsCheckBox):
             widget.enabled = not running
 
     # Messages and log

@@ -25,9 +25,23 @@ class SegmentationRun:
     COMMAND = "segment"
     isUltrasound = False
 
-    def __init__(self, engine, sender, volumeNode, *, model, device, caseId, patient, callbacks, extra=None):
+    def __init__(
+        self,
+        engine,
+        sender,
+        volumeNode,
+        *,
+        model,
+        device,
+        caseId,
+        patient,
+        callbacks,
+        findLesions=False,
+        extra=None,
+    ):
         """
         :param callbacks: object with ``progress(message)``, ``finished``, ``failed``, ``cancelled``.
+        :param findLesions: also ask the model for cysts and masses.
         :param extra: further fields of the request (tests).
         """
         self._engine = engine
@@ -40,7 +54,13 @@ class SegmentationRun:
         self._startTime = time.monotonic()
         self._extra = extra or {}
         self.volumeNode = volumeNode
-        self.fields = {"model": model, "device": device, "case_id": caseId, "patient": patient}
+        self.fields = {
+            "model": model,
+            "device": device,
+            "find_lesions": findLesions,
+            "case_id": caseId,
+            "patient": patient,
+        }
         self.resultNode = self.tableNode = self.reply = None
         self.seconds = 0.0
         self.over = False

@@ -19,6 +19,8 @@ _COLUMNS = {
     "length_mm": "length mm",
     "cortical_thickness_mm": "cortex mm",
 }
+#: Further ones, where a kidney has some.
+_LESION_COLUMNS = {"cyst_ml": "cysts mL", "mass_ml": "masses mL"}
 #: Of these a sample case knows the truth.
 _TRUE_COLUMNS = ("parenchyma_ml", "cortex_ml", "medulla_ml")
 
@@ -35,17 +37,18 @@ def print_case(case: CaseResult, truth: MeasurementTable | None = None) -> None:
     from KidneySegLib.cli.terminal import print_table
     from KidneySegLib.flags import FLAGS
 
-    names = _TRUE_COLUMNS if truth is not None else tuple(_COLUMNS)
+    found = {n: text for n, text in _LESION_COLUMNS.items() if any(getattr(row, n) for row in case.table)}
+    columns = {name: _COLUMNS[name] for name in _TRUE_COLUMNS} if truth is not None else {**_COLUMNS, **found}
     header = ["kidney"]
-    for name in names:
-        header += [_COLUMNS[name], "truth"] if truth is not None else [_COLUMNS[name]]
+    for text in columns.values():
+        header += [text, "truth"] if truth is not None else [text]
     sides = [row.side for row in case.table]
     if truth is not None:
         sides = [side for side in ("right", "left", "unsided", "both") if side in sides or truth.row(side) is not None]
     rows = []
     for side in sides:
         cells = [side]
-        for name in names:
+        for name in columns:
             cells.append(_cell(case.table, side, name))
             if truth is not None:
                 cells.append(_cell(truth, side, name))

@@ -206,8 +206,9 @@ class Session:
         from KidneySegLib import pipeline
 
         use_localiser = bool(request.get("use_localiser", True))
+        find_lesions = bool(request.get("find_lesions"))
         choices = tuple(_choice(request, name) for name in ("device", "precision", "mirror"))
-        key = (_model(request), *choices, use_localiser)
+        key = (_model(request), *choices, use_localiser, find_lesions)
         if self._engine is None or self._engine_key != key:
             # Two models in memory at once may be one too many.
             self._engine = None
@@ -218,6 +219,7 @@ class Session:
                 precision=precision,
                 mirror=mirror,
                 use_localiser=use_localiser,
+                find_lesions=find_lesions,
                 progress=progress,
             )
             self._engine_key = key
@@ -265,7 +267,8 @@ class Session:
 def _describe_bundle(bundle: Bundle) -> Reply:
     from KidneySegLib.models import is_embedded
 
-    return describe_model(bundle, "ct", is_embedded(bundle))
+    lesion_model = bundle.lesions.model if bundle.lesions is not None else ""
+    return {**describe_model(bundle, "ct", is_embedded(bundle)), "lesion_model": lesion_model}
 
 
 def _describe_phase(phase: Any) -> Reply | None:

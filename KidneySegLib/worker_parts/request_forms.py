@@ -106,6 +106,7 @@ _REQUEST: Mapping[str, Callable[[Any], bool]] = {
     "mirror": _is_text,
     "case_id": _is_text,
     "use_localiser": _is_flag,
+    "find_lesions": _is_flag,
     "model_facts": _is_texts,
     "review": _is_record(_REVIEW),
     # The data set and DICOM SEG.

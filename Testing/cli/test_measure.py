@@ -45,6 +45,23 @@ def test_a_correction_changes_the_table_by_its_voxels(
     assert after["parenchyma_ml"] == before["parenchyma_ml"]
 
 
+def test_the_terminal_shows_cysts_where_there_are_some(
+    kidneyseg: Callable[..., Finished], results: Path, scan: Path, tmp_path: Path
+) -> None:
+    labels = sitk.ReadImage(str(results / "segmentation.nii.gz"))
+    values = sitk.GetArrayFromImage(labels)
+    values[tuple(np.argwhere(values == 2)[:500].T)] = 5
+    edited = sitk.GetImageFromArray(values)
+    edited.CopyInformation(labels)
+    for name, image, shown in (("cyst", edited, True), ("none", labels, False)):
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
+        done = kidneyseg("measure", tmp_path / f"{name}.nrrd", "--image", scan, "-o", tmp_path / name)
+        assert done.status == 0, done.err
+        assert ("cysts mL" in done.out) == shown
+        assert "masses mL" not in done.out
+        assert f"{500 * 36 / 1000:.1f}" in done.out or not shown
+
+
 def test_masks_of_others_are_undivided_and_get_their_sides(
     kidneyseg: Callable[..., Finished], results: Path, scan: Path, tmp_path: Path
 ) -> None:

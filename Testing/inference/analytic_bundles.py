@@ -20,6 +20,9 @@ PARENCHYMA_HU = 100.0
 CORTEX_HU = 200.0
 #: Logits per normalised unit (100 HU): steep, so that probabilities are all but 0 or 1.
 STEEP = 20.0
+#: HU above which the lesion model says abnormal.
+LESION_HU = 400.0
+LESION_OUTPUTS = ("background", "parenchyma", "abnormality")
 OVERVIEW = ("background", "kidney", "spine", "aorta", "liver", "spleen")
 
 
@@ -109,6 +112,22 @@ def write_fine(folder: Path, **changes: Any) -> Bundle:
     """Parenchyma is what is brighter than `PARENCHYMA_HU`, cortex what is brighter than `CORTEX_HU`."""
     made = spec(folder.name, **changes)
     return write_bundle(folder, made, pointwise_state([threshold_line(PARENCHYMA_HU), threshold_line(CORTEX_HU)]))
+
+
+def write_lesion_model(folder: Path, margin: tuple[int, int, int] = (0, 0, 0), **changes: Any) -> Bundle:
+    """A model for lesions beside `write_fine`'s: parenchyma as there, abnormal from `LESION_HU` on."""
+    # Twice as steep as the parenchyma's, it overtakes that at LESION_HU.
+    overtaking = threshold_line((LESION_HU + PARENCHYMA_HU) / 2, 2 * STEEP)
+    lines = [(0.0, 0.0), threshold_line(PARENCHYMA_HU), overtaking]
+    arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
+    values = {
+        "network_arguments": arguments,
+        "outputs": LESION_OUTPUTS,
+        "activation": "softmax",
+        "margin": margin,
+        **changes,
+    }
+    return write_bundle(folder, spec(folder.name, **values), pointwise_state(lines))
 
 
 def write_localiser(folder: Path, kidney_hu: float = PARENCHYMA_HU) -> Bundle:

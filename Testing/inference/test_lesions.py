@@ -17,25 +17,13 @@ from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, find_lesion_model, read_bundle, write_bundle
 from KidneySegLib.models.bundle import LesionModel
 
-OUTPUTS = ("background", "parenchyma", "abnormality")
-#: Brighter than this the lesion network says abnormal.
-LESION_HU = 400.0
 KIDNEY = (12.0, -19.0, 28.0)
 LESION = (20.0, -15.0, 33.0)
 
 
-def write_lesion_model(folder: Path, margin: tuple[int, int, int] = (0, 0, 0), **changes: object) -> Bundle:
-    # Twice as steep as the parenchyma's, it overtakes that at LESION_HU.
-    overtaking = a.threshold_line((LESION_HU + a.PARENCHYMA_HU) / 2, 2 * a.STEEP)
-    lines = [(0.0, 0.0), a.threshold_line(a.PARENCHYMA_HU), overtaking]
-    arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
-    values = {"network_arguments": arguments, "outputs": OUTPUTS, "activation": "softmax", "margin": margin, **changes}
-    return write_bundle(folder, a.spec(folder.name, **values), a.pointwise_state(lines))
-
-
 @pytest.fixture
 def pair(tmp_path: Path) -> Bundle:
-    write_lesion_model(tmp_path / "lesions")
+    a.write_lesion_model(tmp_path / "lesions")
     return a.write_fine(tmp_path / "fine", lesions=LesionModel("lesions"))
 
 
@@ -49,7 +37,7 @@ def scan(spacing_mm: float = 1.0) -> sitk.Image:
 
 
 def test_probabilities_of_both_become_one() -> None:
-    fine, lesions = a.spec(lesions=LesionModel("x", 0.25)), a.spec(outputs=OUTPUTS, activation="softmax")
+    fine, lesions = a.spec(lesions=LesionModel("x", 0.25)), a.spec(outputs=a.LESION_OUTPUTS, activation="softmax")
     # Four voxels: both say parenchyma; only the fine one; the other says abnormal; both say nothing.
     values = np.array([[0.9, 0.8, 0.8, 0.1], [0.7, 0.1, 0.6, 0.0]], np.float32)[:, :, None, None]
     found = np.array([[0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.2, 0.1], [0.0, 0.0, 0.7, 0.0]], np.float32)
@@ -83,7 +71,7 @@ def test_a_scan_without_contrast_medium_has_the_fine_networks_word(tmp_path: Pat
     lines = [a.threshold_line(0.0), a.threshold_line(100.0)]
     dark = [(0.0, 0.0), a.threshold_line(0.0), a.threshold_line(75.0, 2 * a.STEEP)]
     arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
-    lesions = a.spec("lesions", network_arguments=arguments, outputs=OUTPUTS, activation="softmax")
+    lesions = a.spec("lesions", network_arguments=arguments, outputs=a.LESION_OUTPUTS, activation="softmax")
     write_bundle(tmp_path / "lesions", lesions, a.pointwise_state(dark))
     names = LesionModel("lesions")
     fine = write_bundle(tmp_path / "fine", a.spec("fine", lesions=names), a.pointwise_state(lines))
@@ -142,7 +130,7 @@ def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
                 "lesions",
                 network="MultiResUNet3D",
                 network_arguments={**arguments, "margin": sides},
-                outputs=OUTPUTS,
+                outputs=a.LESION_OUTPUTS,
                 activation="softmax",
                 margin=sides,
                 size_multiple=(8, 8, 8),
@@ -152,7 +140,7 @@ def test_a_wide_view_changes_nothing_for_a_network_that_looks_at_single_voxels(
         else:
             lines = [(0.0, 5.0), (0.0, 0.0), (0.0, 0.0)]
             plain = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
-            spec = a.spec("lesions", network_arguments=plain, outputs=OUTPUTS, activation="softmax")
+            spec = a.spec("lesions", network_arguments=plain, outputs=a.LESION_OUTPUTS, activation="softmax")
             write_bundle(folder / "lesions", spec, a.pointwise_state(lines))
         fine = a.write_fine(folder / "fine", lesions=LesionModel("lesions"))
         result = Engine(fine, device="cpu", precision="float32", find_lesions=True).run(scan())
@@ -179,7 +167,7 @@ def test_evidence_holds_what_the_lesion_network_says(pair: Bundle) -> None:
 
 def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
     assert read_bundle(pair.path).lesions == LesionModel("lesions", 0.45)
-    assert find_lesion_model(pair).outputs == OUTPUTS
+    assert find_lesion_model(pair).outputs == a.LESION_OUTPUTS
     assert find_lesion_model(a.write_fine(pair.path.parent / "none")) is None
 
 
@@ -187,7 +175,10 @@ def test_the_manifest_names_the_lesion_model(pair: Bundle) -> None:
     ("changes", "message"),
     [
         ({"outputs": ("parenchyma", "cortex", "cyst"), "lesions": LesionModel("x")}, "finds lesions itself"),
-        ({"outputs": OUTPUTS, "activation": "softmax", "lesions": LesionModel("x")}, "must be a sigmoid network"),
+        (
+            {"outputs": a.LESION_OUTPUTS, "activation": "softmax", "lesions": LesionModel("x")},
+            "must be a sigmoid network",
+        ),
     ],
 )
 def test_models_that_need_no_lesion_model_have_none(tmp_path: Path, changes: dict, message: str) -> None:
@@ -205,7 +196,7 @@ def test_a_lesion_model_must_fit(tmp_path: Path) -> None:
     a.write_fine(tmp_path / "lesions")
     with pytest.raises(ModelError, match="finds parenchyma, cortex"):
         Engine(fine, find_lesions=True)
-    write_lesion_model(tmp_path / "coarse", spacing_mm=(2.0, 2.0, 2.0))
+    a.write_lesion_model(tmp_path / "coarse", spacing_mm=(2.0, 2.0, 2.0))
     with pytest.raises(ModelError, match="voxels of 1 x 1 x 1 mm"):
         Engine(a.write_fine(tmp_path / "other", lesions=LesionModel("coarse")), find_lesions=True)
 
@@ -215,5 +206,5 @@ def test_lesions_are_looked_for_only_where_a_model_is_named(tmp_path: Path) -> N
     assert Engine(fine).lesions is None
     with pytest.raises(ModelError, match="names no model that does"):
         Engine(fine, find_lesions=True)
-    alone = write_lesion_model(tmp_path / "lesions")
+    alone = a.write_lesion_model(tmp_path / "lesions")
     assert Engine(alone, find_lesions=True).lesions is None  # It finds them itself.

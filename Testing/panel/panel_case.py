@@ -77,7 +77,7 @@ class PanelTestCase(unittest.TestCase):
     def start(self, **script):
         """Click Segment kidneys. :param script: faults of the scripted engine."""
         makeRun = type(self.logic).makeRun
-        self.logic.makeRun = lambda *arguments: makeRun(self.logic, *arguments, script=script)
+        self.logic.makeRun = lambda *given, **named: makeRun(self.logic, *given, script=script, **named)
         self.addCleanup(self.logic.__dict__.pop, "makeRun", None)
         self.ui.segmentButton.click()
 

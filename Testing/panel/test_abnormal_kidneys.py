@@ -83,6 +83,58 @@ class TestAbnormalKidneys(RealEngineTestCase):
         assert right["cyst_hu_mean"] == "5.0"
 
 
+@unittest.skipIf(torch is None, "bundles are made with torch")
+class TestLookingForLesions(RealEngineTestCase):
+    @classmethod
+    def writeModels(cls, folder):
+        from KidneySegLib.models.bundle import LesionModel
+
+        bundles = loadFile(ROOT / "Testing" / "inference" / "analytic_bundles.py")
+        spacing = {"spacing_mm": (3.0, 2.0, 2.0)}
+        bundles.write_localiser(folder / "analytic-localiser")
+        bundles.write_lesion_model(folder / "lesions", **spacing)
+        fine = {"localiser": "analytic-localiser", **spacing}
+        bundles.write_fine(folder / "fine", lesions=LesionModel("lesions"), **fine)
+        bundles.write_fine(folder / "plain", **fine)
+
+    def test_the_switch_is_offered_where_a_model_has_another_for_lesions(self):
+        for model, offered in (("fine", True), ("plain", False), ("fine", True)):
+            self.parameters.model = model
+            self.waitFor(lambda offered=offered: self.ui.lesionsCheckBox.isHidden() != offered)
+
+    def test_lesions_are_segments_when_they_are_asked_for(self):
+        volume, truth = abnormalKidneys()
+        hu = slicer.util.arrayFromVolume(volume)
+        hu[(truth == 5) | (truth == 8)] = 480
+        volume.Modified()
+        self.parameters.model = "fine"
+        self.choose(volume)
+        self.ui.lesionsCheckBox.click()
+        assert self.parameters.findLesions
+        self.segment()
+        assert self.result is not None, self.ui.messageLabel.text
+        labels = labelsInVolume(self.result, volume)
+        lesions = {"right": (5, 7), "left": (6, 8)}
+        for side, own in (("right", 5), ("left", 8)):
+            np.testing.assert_array_equal(np.isin(labels, lesions[side]), truth == own)
+
+        # The wish stands in the scene, but a model that knows no lesions is not asked for them.
+        self.parameters.model = "plain"
+        self.segment()
+        assert self.result is not None, self.ui.messageLabel.text
+        assert not np.isin(labelsInVolume(self.result, volume), (5, 6, 7, 8)).any()
+
+    def test_a_script_asks_for_lesions(self):
+        volume, truth = abnormalKidneys()
+        slicer.util.arrayFromVolume(volume)[truth == 5] = 480
+        volume.Modified()
+        result, _table = self.logic.process(volume, model="fine", findLesions=True)
+        keys = set(result.GetSegmentation().GetSegmentIDs())
+        assert keys & {"right_cyst", "right_mass"}
+        with self.assertRaisesRegex(RuntimeError, "names no model that does"):  # noqa: PT027 (no pytest in Slicer)
+            self.logic.process(volume, model="plain", findLesions=True)
+
+
 def abnormalKidneys():
     """A volume node with two kidneys of 180 HU in fat, a cyst of 5 HU in the right one and a mass of 60 HU in the left.
 
