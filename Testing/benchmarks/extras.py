@@ -44,7 +44,7 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
     from KidneySegLib.training.config import NetworkConfig
     from KidneySegLib.training.ema import WeightAverage
     from KidneySegLib.training.trainer import Trainer
-    from Testing.benchmarks.material import nnunet_network
+    from Testing.benchmarks.weights import nnunet_network
 
     plans = json.loads((model.folder / "plans.json").read_text())
     plans["continue_training"] = False

@@ -1,13 +1,14 @@
-"""The benchmark's picture: ``python Testing/benchmarks/picture.py [benchmark.json] [out.png]``.
+"""The benchmark's pictures: ``python Testing/benchmarks/picture.py [benchmark.json] [FOLDER]``.
 
-Left: nnU-Net's figure over ours, with the spread of alternating pairs. Right: where the seconds of a whole job go.
+benchmark.png, left: nnU-Net's figure over ours, with the spread of alternating pairs; right: where the seconds of a
+whole job go. benchmark-slices.png, where that was measured: seconds and memory by length of the scan.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,53 @@ def draw(record: Mapping[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
+def draw_slices(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the picture of ``slices`` in a ``benchmark.json``: cost by length of a scan whose kidneys stay the same."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.2))
+    slices = [row["scan"][2] for row in rows]
+    gigabytes = 1e-9
+    for axes, title, lines in (
+        (
+            left,
+            "seconds of a case, model ready",
+            {"case": [row["warm_case_seconds"] for row in rows]}
+            | {
+                stage: [row["warm_stage_seconds"].get(stage, 0.0) for row in rows]
+                for stage in ("localise", "network")
+                if any(stage in row["warm_stage_seconds"] for row in rows)
+            },
+        ),
+        (
+            right,
+            "GB",
+            {
+                "peak memory": [row["peak_resident_bytes"] * gigabytes for row in rows],
+                "of which the scan itself": [row["scan_bytes"] * gigabytes for row in rows],
+            },
+        ),
+    ):
+        for (name, values), colour in zip(lines.items(), (BLUE, ORANGE, QUIET), strict=False):
+            axes.plot(slices, values, "o-", color=colour, label=name, markersize=4)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("slices of 1 mm, 512 x 512")
+        axes.set_ylim(0)
+        axes.legend(fontsize=8, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
 if __name__ == "__main__":
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmark.json"
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "Resources" / "Screenshots" / "benchmark.png"
-    draw(json.loads(source.read_text()), target)
-    print(target)
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "Resources" / "Screenshots"
+    record = json.loads(source.read_text())
+    draw(record, folder / "benchmark.png")
+    if "slices" in record:
+        draw_slices(record["slices"], folder / "benchmark-slices.png")
+    print(folder)

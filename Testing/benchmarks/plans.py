@@ -25,8 +25,9 @@ class Planned:
         patch: voxels of a tile.
         features: of each resolution.
         kernels, strides: of each resolution.
-        training_patches: sizes on which the benchmark's weights learn, in turn. Instance normalisation answers to what
-            is around a kidney, so one size is as wide as a tile.
+        trained_features: of the narrower network that learns the benchmark's weights (`widened`).
+        training_patches: sizes on which it learns, in turn. Instance normalisation answers to what is around a kidney,
+            so one size is as wide as a tile.
         training_steps: how long.
     """
 
@@ -37,6 +38,7 @@ class Planned:
     features: tuple[int, ...]
     kernels: tuple[Size, ...]
     strides: tuple[Size, ...]
+    trained_features: tuple[int, ...]
     training_patches: tuple[Size, ...]
     training_steps: int
 
@@ -63,6 +65,7 @@ class ScanPlan:
 
 
 _FEATURES = (32, 64, 128, 256, 320, 320)
+_NARROW = (8, 16, 32, 64, 80, 80)
 _FLAT, _CUBE = (1, 3, 3), (3, 3, 3)
 _PLANE, _HALF, _SAME = (1, 2, 2), (2, 2, 2), (1, 1, 1)
 
@@ -75,8 +78,9 @@ THICK = Planned(
     _FEATURES,
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
-    ((16, 96, 96), (8, 192, 192)),
-    400,
+    _NARROW,
+    ((16, 128, 128), (16, 224, 224)),
+    2000,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
@@ -87,8 +91,9 @@ ISOTROPIC = Planned(
     _FEATURES,
     (_CUBE,) * 6,
     (_SAME, *((_HALF,) * 5)),
-    ((64, 64, 64), (32, 96, 96)),
-    400,
+    _NARROW,
+    ((64, 64, 64), (64, 128, 128)),
+    2000,
 )
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(
@@ -99,6 +104,7 @@ QUICK = Planned(
     (8, 16, 32),
     (_FLAT, _CUBE, _CUBE),
     (_SAME, _PLANE, _HALF),
+    (4, 8, 16),
     ((16, 48, 48), (8, 64, 64)),
     20,
 )

@@ -4,6 +4,7 @@
     make benchmark FULL=1             also other scans and networks, cost by slices, the training step
     python Testing/benchmarks/run.py --quick        tiny sizes, to see that everything runs: not for comparison
     python Testing/benchmarks/run.py --device cuda  on a graphics card, both sides
+    python Testing/benchmarks/run.py --only slices training_step   these parts of FULL=1, into the record that is there
     python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
 
 Weights and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
@@ -17,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,11 @@ from Testing.benchmarks.limits import convolution_flops, measure_limits, process
 from Testing.benchmarks.outside import time_outside  # noqa: E402
 from Testing.benchmarks.sides import extrapolated, quiet_nnunet, run_side  # noqa: E402
 from Testing.benchmarks.tiles import time_tiles  # noqa: E402
+from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 
 PAIRS = 5
+#: What only FULL=1 measures beside other scans and networks, and ``--only`` by itself.
+PARTS = ("slices", "training_step")
 
 
 def main() -> None:
@@ -43,9 +48,14 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output", type=Path, default=ROOT / "benchmark.json")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=(), help="only these, into the record of a run")
     parser.add_argument("--prepare", action="store_true", help="only make weights and scans")
     given = parser.parse_args()
-    Benchmark(given).run()
+    benchmark = Benchmark(given)
+    if given.only:
+        benchmark.add(given.only)
+    else:
+        benchmark.run()
 
 
 class Benchmark:
@@ -75,6 +85,16 @@ class Benchmark:
         part.write_text(json.dumps(self.record, indent=1) + "\n")
         part.replace(self.given.output)
 
+    def add(self, parts: Sequence[str]) -> None:
+        """Measure some parts only, and put them into the record that is there."""
+        if not self.given.output.is_file():
+            raise SystemExit(f"{self.given.output} must be the record of a run: make benchmark first.")
+        self.record = json.loads(self.given.output.read_text())
+        if self.record["machine"]["processor"] != processor()["processor"]:
+            raise SystemExit(f"{self.given.output} was measured on another machine: make benchmark first.")
+        self.measure_parts(parts)
+        record.print_record(self.record)
+
     def run(self) -> None:
         planned = plans.QUICK if self.given.quick else plans.THICK
         scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
@@ -91,7 +111,7 @@ class Benchmark:
             self.say("embedded model: whole job, cold start, second case")
             self.embedded(scan_plan, Path(folder))
             if self.given.full:
-                self.extra(Path(folder), planned)
+                self.extra(Path(folder))
         self.record["finished"] = True
         self.save()
         record.print_record(self.record)
@@ -165,7 +185,7 @@ class Benchmark:
     def shares(self, model: material.Model, found: dict[str, Any]) -> None:
         """The fraction of the machine's matrix rate that each side's network reaches."""
         plan = json.loads((model.folder / "plans.json").read_text())
-        flops = convolution_flops(material.nnunet_network(plan, deep_supervision=False), model.planned.patch)
+        flops = convolution_flops(nnunet_network(plan, deep_supervision=False), model.planned.patch)
         found["tile_tflop"] = flops / 1e12
         limits = self.record["machine"]["limits"]
         found["share_of_limit"] = {
@@ -182,15 +202,22 @@ class Benchmark:
         self.record["cold_start"] = extras.cold_start(3)
         self.save()
 
-    def extra(self, folder: Path, planned: plans.Planned) -> None:
+    def extra(self, folder: Path) -> None:
         if not self.given.quick:
             self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, folder, main=False)
-        self.say("cost by slices")
-        self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
-        self.save()
-        self.say("training step")
-        seconds = extras.training_step(material.make_model(planned), 3)
-        self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
+        self.measure_parts(PARTS)
+
+    def measure_parts(self, parts: Sequence[str]) -> None:
+        if "slices" in parts:
+            self.say("cost by slices")
+            self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
+            self.save()
+        if "training_step" in parts:
+            self.say("training step")
+            planned = plans.QUICK if self.given.quick else plans.THICK
+            seconds = extras.training_step(material.make_model(planned), 3)
+            self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
+            self.save()
 
 
 def tile_count(planned: plans.Planned, scan: plans.ScanPlan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,27 @@ def test_tiles_that_were_left_out_are_added_and_told() -> None:
     assert extrapolated(whole) == whole
 
 
+@pytest.mark.parametrize("planned", [plans.QUICK, plans.THICK], ids=lambda p: p.name)
+def test_a_widened_network_answers_as_the_narrow_one(planned: plans.Planned) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("nnunetv2")
+    from Testing.benchmarks.weights import FOREGROUND, nnunet_network, widened
+
+    made = []
+    for features in (planned.trained_features, planned.features):
+        plan = plans.plans_json(replace(planned, features=features), FOREGROUND)
+        made.append(nnunet_network(plan, deep_supervision=False).eval())
+    narrow, wide = made
+    with torch.no_grad():
+        for parameter in narrow.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        image = torch.randn((1, 1, 16, 64, 96), generator=torch.Generator().manual_seed(2))
+        expected = narrow(image)
+        assert not torch.allclose(wide(image), expected, atol=1e-2)
+        wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict()))
+        torch.testing.assert_close(wide(image), expected, atol=1e-4, rtol=1e-3)
+
+
 def test_dice() -> None:
     a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 0], bool)
     assert record.dice(a, b) == pytest.approx(2 / 3)
@@ -133,3 +155,38 @@ def test_the_record_is_printed_and_drawn(capsys: pytest.CaptureFixture[str], tmp
     draw(whole, tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as picture:
         assert picture.width > 1000
+
+
+def test_cost_by_slices_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    from Testing.benchmarks.picture import draw_slices
+
+    rows = [
+        {
+            "scan": [512, 512, slices],
+            "scan_bytes": 512 * 512 * slices * 2,
+            "peak_resident_bytes": 10**9,
+            "warm_case_seconds": 3.0,
+            "warm_stage_seconds": {"localise": 0.5, "network": 2.0},
+        }
+        for slices in (50, 100)
+    ]
+    draw_slices(rows, tmp_path / "slices.png")
+    with Image.open(tmp_path / "slices.png") as picture:
+        assert picture.width > 1000
+
+
+def test_parts_are_added_to_a_record_of_this_machine_only(tmp_path: Path) -> None:
+    import argparse
+
+    from Testing.benchmarks.run import Benchmark
+
+    path = tmp_path / "benchmark.json"
+    given = argparse.Namespace(device="cpu", output=path, quick=True)
+    with pytest.raises(SystemExit, match="must be the record of a run"):
+        Benchmark(given).add(("slices",))
+    path.write_text('{"machine": {"processor": "another"}}')
+    with pytest.raises(SystemExit, match="another machine"):
+        Benchmark(given).add(("slices",))
