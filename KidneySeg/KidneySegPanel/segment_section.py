@@ -12,7 +12,7 @@ from KidneySegPanel.segmentation_run import sentences
 from KidneySegPanel.ultrasound import isUltrasound, modelsFor
 
 # First guess of a CPU's seconds for one case, before this computer was ever measured.
-CPU_CORE_SECONDS = 160.0
+CPU_CORE_SECONDS = 50.0
 MAX_LOG_LINES = 2000
 
 
@@ -99,7 +99,7 @@ class SegmentSection(Section):
         if device["kind"] == "cpu":
             import os
 
-            return max(15.0, CPU_CORE_SECONDS / (os.cpu_count() or 1))
+            return max(8.0, CPU_CORE_SECONDS / (os.cpu_count() or 1))
         return 10.0
 
     def _settingsKey(self, kind):
