@@ -203,7 +203,7 @@ def _plausible_only(
     kept = []
     seen = 0
     if overview is not None:
-        seen = sum(kidney_share(piece.samples_mm, overview) >= SEEN_SHARE for piece in pieces)
+        seen = sum(kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE for piece in pieces)
     for piece in pieces:
         region = tuple(slice(s.start + o, s.stop + o) for s, o in zip(piece.box, start_zyx, strict=True))
         mask = (numbers[piece.box] == piece.number) & _IS_PARENCHYMA[codes[piece.box]]

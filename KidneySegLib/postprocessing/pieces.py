@@ -24,6 +24,7 @@ class Piece:
         volume_mm3: of all its voxels.
         parenchyma_mm3: without cysts and masses.
         samples_mm: (n, 3) world positions spread evenly over its voxels.
+        tissue_mm: (k, 3) the same over its parenchyma; over all of it where it has none.
         surface_mm: (m, 3) world positions on its surface.
     """
 
@@ -32,6 +33,7 @@ class Piece:
     volume_mm3: float
     parenchyma_mm3: float
     samples_mm: Points
+    tissue_mm: Points
     surface_mm: Points
 
     @property
@@ -83,15 +85,22 @@ def describe(
     mask = numbers[box] == number
     start = np.array([side.start for side in box])
     index = np.argwhere(mask)
-    step = max(1, len(index) // MAX_SAMPLES)
+    tissue = index[parenchyma[structures[box][mask]]]
     return Piece(
         number=number,
         box=box,
         volume_mm3=len(index) * grid.voxel_mm3,
-        parenchyma_mm3=float(np.count_nonzero(parenchyma[structures[box][mask]])) * grid.voxel_mm3,
-        samples_mm=grid.world(index[step // 2 :: step] + start),
+        parenchyma_mm3=len(tissue) * grid.voxel_mm3,
+        samples_mm=grid.world(_spread(index) + start),
+        tissue_mm=grid.world(_spread(tissue if len(tissue) else index) + start),
         surface_mm=grid.world(row_ends(mask) + start),
     )
+
+
+def _spread(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most some `MAX_SAMPLES` of them, evenly."""
+    step = max(1, len(index) // MAX_SAMPLES)
+    return index[step // 2 :: step]
 
 
 def gap_mm(a: Points, b: Points) -> float:

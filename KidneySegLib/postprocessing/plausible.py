@@ -22,6 +22,8 @@ MIN_KIDNEY_SHARE = 0.25
 #: `SEEN_SHARE`: people have two, and on a hard scan it may miss one of them. Where it sees one other, a piece under
 #: `SMALL_UNSEEN_MM3` is none either: kidneys that it missed were larger. On the calibration phantoms every kidney had
 #: 0.45 and more, bowel and vessels mostly under 0.2; those beside a single seen kidney measured 6 and 31 mL.
+#: All this is asked of a piece's parenchyma: a large cyst, which the localiser may call liver, must not hide the kidney
+#: that it hangs on, and a bladder or bowel taken for a cyst is no kidney for its size.
 UNSEEN_SHARE = 0.2
 SEEN_SHARE = 0.4
 SMALL_UNSEEN_MM3 = 40_000.0
@@ -60,11 +62,12 @@ def why_no_kidney(
         seen_pieces: how many pieces of the case the localiser calls kidney for at least `SEEN_SHARE`.
     """
     if overview is not None:
-        share = overview_shares(piece.samples_mm, overview)
+        share = overview_shares(piece.tissue_mm, overview)
         other = max((OverviewLabel.LIVER, OverviewLabel.SPLEEN), key=lambda label: share[label])
         if share[other] > MAX_OTHER_ORGAN and share[OverviewLabel.KIDNEY] < MIN_KIDNEY_SHARE:
             return f"lies in the {other.name.lower()}"
-        others_needed = 1 if piece.volume_mm3 < SMALL_UNSEEN_MM3 else 2
+        tissue_mm3 = piece.parenchyma_mm3 or piece.volume_mm3
+        others_needed = 1 if tissue_mm3 < SMALL_UNSEEN_MM3 else 2
         if seen_pieces >= others_needed and share[OverviewLabel.KIDNEY] < UNSEEN_SHARE:
             return "is not where the overview shows a kidney"
     if len(hu) and piece.parenchyma_mm3 > 0:

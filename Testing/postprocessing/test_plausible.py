@@ -144,3 +144,29 @@ def test_a_piece_that_the_localiser_does_not_see_goes_only_beside_two_that_it_se
     # Half seen, as transplants are, is seen.
     half = Patient().overview(((Blob((60, -70, -4), (26, 22, 14)), OverviewLabel.KIDNEY),))
     assert ids_at(assign_kidneys(result_of(labels, half), image).labels, loop.centre)[0] != 0
+
+
+def with_cyst(patient: Patient, cyst: Blob) -> tuple[sitk.Image, sitk.Image]:
+    """The scan and label map of a patient; what of the cyst is no kidney is cyst (3)."""
+    image, labels = patient.scan()
+    values = sitk.GetArrayFromImage(labels)
+    values[(sitk.GetArrayFromImage(Patient((cyst,)).scan()[1]) > 0) & (values == 0)] = 3
+    drawn = sitk.GetImageFromArray(values)
+    drawn.CopyInformation(labels)
+    return image, drawn
+
+
+def test_a_large_cyst_that_the_localiser_calls_liver_does_not_hide_its_kidney() -> None:
+    cyst = Blob((-75, -55, 0), (45, 55, 65), 0.1)
+    image, labels = with_cyst(Patient(), cyst)
+    overview = Patient().overview(((Blob((-75, -60, 0), (45, 50, 65)), OverviewLabel.LIVER),))
+    kidneys = assign_kidneys(result_of(labels, overview), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, cyst.centre) == [2, 4, 5]
+
+
+def test_a_bladder_taken_for_a_cyst_is_no_kidney_for_its_size() -> None:
+    rim, urine = Blob((60, -70, 8), (14, 14, 14)), Blob((60, -70, -20), (26, 22, 30), 0.1)
+    image, labels = with_cyst(Patient((RIGHT, rim)), urine)
+    kidneys = assign_kidneys(result_of(labels, Patient((RIGHT,)).overview()), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, rim.centre, urine.centre) == [2, 0, 0]
+    assert "is not where the overview shows a kidney" in " ".join(kidneys.notes)
