@@ -47,7 +47,7 @@ class Session:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self._engine: Engine | None = None
-        self._engine_key: tuple[Any, ...] = ()
+        self._engine_choices: dict[str, Any] = {}
 
     def obey(self, command: str, request: Request, progress: Progress) -> Reply:
         """Do one command and return the fields of its ``result``."""
@@ -205,24 +205,17 @@ class Session:
         """The engine of the last case if this one asks for the same, else a new one."""
         from KidneySegLib import pipeline
 
-        use_localiser = bool(request.get("use_localiser", True))
-        find_lesions = bool(request.get("find_lesions"))
-        choices = tuple(_choice(request, name) for name in ("device", "precision", "mirror"))
-        key = (_model(request), *choices, use_localiser, find_lesions)
-        if self._engine is None or self._engine_key != key:
+        choices: dict[str, Any] = {
+            "model": _model(request),
+            **{name: _choice(request, name) for name in ("device", "precision", "mirror")},
+            "use_localiser": bool(request.get("use_localiser", True)),
+            "find_lesions": bool(request.get("find_lesions")),
+        }
+        if self._engine is None or self._engine_choices != choices:
             # Two models in memory at once may be one too many.
             self._engine = None
-            device, precision, mirror = choices
-            self._engine = pipeline.load_engine(
-                _model(request),
-                device=device,
-                precision=precision,
-                mirror=mirror,
-                use_localiser=use_localiser,
-                find_lesions=find_lesions,
-                progress=progress,
-            )
-            self._engine_key = key
+            self._engine = pipeline.load_engine(**choices, progress=progress)
+            self._engine_choices = choices
         return self._engine
 
     def scan(self, request: Request) -> CtScan:

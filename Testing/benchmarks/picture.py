@@ -100,11 +100,9 @@ def draw_slices(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         (
             left,
             "seconds of a case, model ready",
-            {"case": [row["warm_case_seconds"] for row in rows]}
-            | {
-                stage: [row["warm_stage_seconds"].get(stage, 0.0) for row in rows]
-                for stage in ("localise", "network")
-                if any(stage in row["warm_stage_seconds"] for row in rows)
+            {
+                "case": [row["warm_case_seconds"] for row in rows],
+                **{stage: [row["warm_stage_seconds"][stage] for row in rows] for stage in ("localise", "network")},
             },
         ),
         (

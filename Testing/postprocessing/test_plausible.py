@@ -92,14 +92,9 @@ def test_islands_are_removed_but_a_small_kidney_alone_stays() -> None:
 
 
 def test_a_cyst_goes_with_its_kidney_and_no_cyst_is_a_kidney() -> None:
-    image, labels = Patient().scan()
-    values = sitk.GetArrayFromImage(labels)
-    cyst, _ = Patient((Blob((100, 20, 0), (15, 15, 15), 0.1), Blob((-60, -60, 100), (20, 20, 20), 0.1))).scan(), None
-    drawn = sitk.GetArrayFromImage(cyst[1]) > 0
-    values[drawn & (values == 0)] = 3
-    with_cyst = sitk.GetImageFromArray(values)
-    with_cyst.CopyInformation(labels)
-    kidneys = assign_kidneys(result_of(with_cyst), image)
+    own, far = Blob((100, 20, 0), (15, 15, 15), 0.1), Blob((-60, -60, 100), (20, 20, 20), 0.1)
+    image, labels = with_cysts(Patient(), own, far)
+    kidneys = assign_kidneys(result_of(labels), image)
     assert ids_at(kidneys.labels, (102, 20, 0), (-60, -60, 100)) == [6, 0]
 
 
@@ -146,11 +141,11 @@ def test_a_piece_that_the_localiser_does_not_see_goes_only_beside_two_that_it_se
     assert ids_at(assign_kidneys(result_of(labels, half), image).labels, loop.centre)[0] != 0
 
 
-def with_cyst(patient: Patient, cyst: Blob) -> tuple[sitk.Image, sitk.Image]:
-    """The scan and label map of a patient; what of the cyst is no kidney is cyst (3)."""
+def with_cysts(patient: Patient, *cysts: Blob) -> tuple[sitk.Image, sitk.Image]:
+    """The scan and label map of a patient; what of the cysts is no kidney is cyst (3)."""
     image, labels = patient.scan()
     values = sitk.GetArrayFromImage(labels)
-    values[(sitk.GetArrayFromImage(Patient((cyst,)).scan()[1]) > 0) & (values == 0)] = 3
+    values[(sitk.GetArrayFromImage(Patient(cysts).scan()[1]) > 0) & (values == 0)] = 3
     drawn = sitk.GetImageFromArray(values)
     drawn.CopyInformation(labels)
     return image, drawn
@@ -158,7 +153,7 @@ def with_cyst(patient: Patient, cyst: Blob) -> tuple[sitk.Image, sitk.Image]:
 
 def test_a_large_cyst_that_the_localiser_calls_liver_does_not_hide_its_kidney() -> None:
     cyst = Blob((-75, -55, 0), (45, 55, 65), 0.1)
-    image, labels = with_cyst(Patient(), cyst)
+    image, labels = with_cysts(Patient(), cyst)
     overview = Patient().overview(((Blob((-75, -60, 0), (45, 50, 65)), OverviewLabel.LIVER),))
     kidneys = assign_kidneys(result_of(labels, overview), image)
     assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, cyst.centre) == [2, 4, 5]
@@ -166,7 +161,7 @@ def test_a_large_cyst_that_the_localiser_calls_liver_does_not_hide_its_kidney() 
 
 def test_a_bladder_taken_for_a_cyst_is_no_kidney_for_its_size() -> None:
     rim, urine = Blob((60, -70, 8), (14, 14, 14)), Blob((60, -70, -20), (26, 22, 30), 0.1)
-    image, labels = with_cyst(Patient((RIGHT, rim)), urine)
+    image, labels = with_cysts(Patient((RIGHT, rim)), urine)
     kidneys = assign_kidneys(result_of(labels, Patient((RIGHT,)).overview()), image)
     assert ids_at(kidneys.labels, RIGHT.centre, rim.centre, urine.centre) == [2, 0, 0]
     assert "is not where the overview shows a kidney" in " ".join(kidneys.notes)
