@@ -22,8 +22,9 @@ _MEMORY_WORDS = ("out of memory", "out_of_resources", "out_of_host_memory", "mem
 class OpenVinoBackend:
     """The bundle's graph, compiled for a device. See `backend.Backend`.
 
-    On a processor the graph keeps free tile sizes. The graph compiler of Intel's graphics and neural units is at its
-    best (or works only) with fixed sizes, so there each tile shape is compiled once.
+    On a processor the graph keeps free tile sizes where the bundle's tiles fit the kidney. Where they all have the
+    patch's size, it is compiled for that, and takes a sixth less memory. The graph compiler of Intel's graphics and
+    neural units is at its best (or works only) with fixed sizes, so there each tile shape is compiled once.
 
     Raises:
         ModelError: if a file differs from its hash or cannot be read as a graph.
@@ -39,7 +40,7 @@ class OpenVinoBackend:
         self.precision = precision
         self.has_own_memory = False
         self._channels = bundle.channels
-        self._free_sizes = device.kind == "cpu"
+        self._free_sizes = device.kind == "cpu" and bundle.flexible_tiles
         self._target = OPENVINO_NAMES[device.kind]
         verify_files(bundle, [name for fold in bundle.folds for name in (fold.graph, fold.graph_weights)])
         self._core = openvino.Core()
@@ -54,8 +55,9 @@ class OpenVinoBackend:
                 f"The network of the model {bundle.name} could not be read: {error}. Import the model again."
             ) from error
         self._compiled: dict[tuple[int, ...], list[Any]] = {}
-        if self._free_sizes:
-            self._requests(())
+        if device.kind == "cpu":
+            tile = tuple(n + 2 * m for n, m in zip(bundle.patch_size, bundle.margin, strict=True))
+            self._requests(() if self._free_sizes else (1, 1, *tile))
 
     def _requests(self, shape: tuple[int, ...]) -> list[Any]:
         """One inference request a fold, for tiles of a shape (empty: any)."""

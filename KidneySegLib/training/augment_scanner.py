@@ -8,6 +8,7 @@ would draw the border. Kernels and noise touch only the image, between ``A`` and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -98,11 +99,13 @@ def gaussian_matrices(size: int, deviation: Tensor) -> Tensor:
 
 def apply_along(volume: Tensor, matrices: Tensor, axis: int) -> Tensor:
     """Multiply one axis of (N, channels, z, y, x) by a matrix (N, out, in) of each sample; ``axis`` is 2, 3 or 4."""
-    batch, channels = volume.shape[:2]
-    moved = volume.movedim(axis, -1)
-    others = moved.shape[2:-1]
-    result = torch.bmm(moved.reshape(batch, -1, moved.shape[-1]), matrices.transpose(1, 2))
-    return result.view(batch, channels, *others, -1).movedim(-1, axis)
+    batch = volume.shape[0]
+    shape = [*volume.shape[:axis], matrices.shape[1], *volume.shape[axis + 1 :]]
+    if axis == volume.ndim - 1:
+        return torch.bmm(volume.reshape(batch, -1, volume.shape[axis]), matrices.transpose(1, 2)).view(shape)
+    # What lies behind the axis stays together, so that nothing is copied to bring the axis last.
+    behind = volume.reshape(batch, -1, volume.shape[axis], math.prod(volume.shape[axis + 1 :]))
+    return torch.matmul(matrices[:, None], behind).view(shape)
 
 
 def _apply_all(volume: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:

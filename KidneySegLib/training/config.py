@@ -45,6 +45,7 @@ class NetworkConfig:
         checkpoint_minutes: between two checkpoints.
         mirror_axes: of the bundle.
         network: name of the architecture, as `networks.build_network` knows it.
+        context_weight: how much the loss of a context path's own answer counts (networks with a margin).
         use_cortex_weight: let cortex count as much as the phantom says that the phase shows it.
     """
 
@@ -73,8 +74,22 @@ class NetworkConfig:
     validation_minutes: float = 2.0
     checkpoint_minutes: float = 3.0
     mirror_axes: tuple[int, ...] = ()
+    context_weight: float = 0.3
     use_cortex_weight: bool = False
     network: str = "UNet3D"
+
+    @property
+    def margin(self) -> Size3:
+        """How many voxels the network sees beyond ``patch``, on each side."""
+        given = self.arguments.get("margin", 0)
+        z, y, x = (given,) * 3 if isinstance(given, int) else tuple(given)
+        return z, y, x
+
+    @property
+    def seen(self) -> Size3:
+        """Size of a patch with its margin."""
+        z, y, x = (n + 2 * m for n, m in zip(self.patch, self.margin, strict=True))
+        return z, y, x
 
 
 @dataclass(frozen=True)

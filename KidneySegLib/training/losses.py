@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from KidneySegLib.training.augment import FIRST_LESION
 from KidneySegLib.training.augment_scanner import average_pool
 
 #: Added to numerator and denominator of Dice, in voxels: a batch without a kidney must not divide by zero.
 DICE_SMOOTH = 10.0
-#: Channels before this one are parenchyma and cortex, those from it on cysts and masses (sigmoid outputs only).
-FIRST_LESION = 2
 #: How many times the cross-entropy of a lesion counts.
 LESION_ENTROPY = 4.0
 

@@ -70,7 +70,7 @@ def _bytes_for_a_pool(device: torch.device) -> float:
     if device.type == "cuda":
         return 0.65 * torch.cuda.mem_get_info(device)[0]
     try:
-        return 0.3 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return 0.5 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError):
         return 2.0 * 2**30
 

@@ -17,6 +17,8 @@ from KidneySegLib.training.samples import Sample, as_fraction, as_hu
 Size3 = tuple[int, int, int]
 #: Sides as the phantom's fractions name them.
 _SIDES = ("right", "left", "unsided")
+#: What makes up a structure that the phantom does not know by its own name: the abnormality of Humpire Mamani et al.
+COMPOUNDS = {"abnormality": ("cyst", "mass")}
 #: Half size of a lesion that may get a box of its own.
 LARGE_LESION_MM = 15.0
 
@@ -38,7 +40,14 @@ def sum_fractions(
         for side in _SIDES:
             if f"{side}_{structure}" in fractions:
                 total += fractions[f"{side}_{structure}"]
-    return total
+    return np.minimum(total, 1.0)
+
+
+def target_channels(
+    fractions: Mapping[str, npt.NDArray[np.float32]], names: Iterable[str], shape: Size3
+) -> npt.NDArray[np.uint8]:
+    """Training targets (channel, z, y, x) of a rendering, one for each structure or entry of `COMPOUNDS` named."""
+    return np.stack([as_fraction(sum_fractions(fractions, COMPOUNDS.get(name, (name,)), shape)) for name in names])
 
 
 def draw(random: np.random.Generator, shares: Mapping[str, float]) -> str | None:
@@ -62,7 +71,8 @@ class KidneyBoxes:
         jitter_mm: how far a box's centre may lie from the kidney's, along each axis.
         elsewhere_probability: of an additional box centred anywhere in the body.
         variety: range of the phantom's variety of HU, see `sample_scene`.
-        structures: one channel of the targets each, keys of a rendering's fractions without their side.
+        structures: one channel of the targets each, keys of a rendering's fractions without their side, or of
+            `COMPOUNDS`.
         variant_shares: how often a kind of patient is drawn, as shares of their sum; empty: the phantom's own shares.
         phase_shares: the same for contrast phases.
         lesion_probability: of an additional box centred on a cyst or mass of `LARGE_LESION_MM` and more.
@@ -102,8 +112,7 @@ class KidneyBoxes:
             centres.append(np.asarray(meeting) + choice.uniform(-self.jitter_mm, self.jitter_mm, 3))
         for centre in centres:
             rendering = render(scene, grid_around(centre, self.shape, self.spacing_mm))
-            fractions = rendering.fractions
-            targets = np.stack([as_fraction(sum_fractions(fractions, (name,), self.shape)) for name in self.structures])
+            targets = target_channels(rendering.fractions, self.structures, self.shape)
             yield Sample(as_hu(rendering.hu), targets, seed, float(scene.cortex_visible))
 
 

@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from KidneySegLib.errors import Cancelled, InputError
 from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
+from KidneySegLib.training.ahead import Ahead
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
+from KidneySegLib.training.augment_scanner import average_pool
 from KidneySegLib.training.checkpoint import load_safely, save_atomically, shipped_weights
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import deep_loss
+from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.schedule import Budget, rate_factor
@@ -105,6 +108,8 @@ class Trainer:
         )
         self.generator = torch.Generator(device).manual_seed(seed)
         self._validation_generator = torch.Generator(device)
+        # Where the draws of the last batch that was learnt from ended: the one that is made ahead does not count.
+        self._drawn_until: Tensor | None = None
         self.step = 0
         self.seconds = 0.0
         self.next_seed = TRAINING_SEEDS.first
@@ -117,11 +122,11 @@ class Trainer:
         return self.config.activation == "sigmoid"
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A freshly augmented batch: image, targets, and weights (N, channels) or ``None``."""
+        """A freshly augmented batch, margin included: image, targets, and weights (N, channels) or ``None``."""
         hu, targets, cortex_weight = self.pool.draw(self.config.batch_size, self.generator)
         with torch.no_grad():
             image, targets = augment(
-                hu, targets, self.config.patch, self.settings, self.normalisation, self.fractions, self.generator
+                hu, targets, self.config.seen, self.settings, self.normalisation, self.fractions, self.generator
             )
         if self._channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
@@ -148,8 +153,20 @@ class Trainer:
         return loss.detach()
 
     def loss(self, outputs: Any, targets: Tensor, weights: Tensor | None) -> Tensor:
-        """What a step makes smaller."""
-        return deep_loss(outputs, targets, self.config.activation, weights)
+        """What a step makes smaller; targets as `batch` gives them.
+
+        A network with a margin answers for the patch alone. While it is training its context path answers too, for all
+        that it sees.
+        """
+        activation = self.config.activation
+        if not any(self.config.margin):
+            return deep_loss(outputs, targets, activation, weights)
+        fine, *context = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        total = deep_loss(fine, centre(targets, fine.shape[2:]), activation, weights)
+        for answer in context:
+            truth = average_pool(targets, tuple(answer.shape[2:]))
+            total = total + self.config.context_weight * deep_loss(answer, truth, activation, weights)
+        return total
 
     def set_rate(self, used: float) -> float:
         """Set the learning rate for the next step, from the used share of the budget."""
@@ -164,7 +181,7 @@ class Trainer:
         self.last_validation = validate(
             self._average_network,
             self.validation_pool,
-            self.config.patch,
+            self.config.seen,
             self.settings,
             self.normalisation,
             self.config.activation,
@@ -186,7 +203,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "average_steps": self.average.steps,
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": self.generator.get_state() if self._drawn_until is None else self._drawn_until,
             "loss_sum": self._loss_sum,
         }
 
@@ -217,6 +234,7 @@ class Trainer:
         self.average.load_state_dict(state["average"], state["average_steps"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        self._drawn_until = None
         self.step, self.seconds, self.next_seed = state["step"], state["seconds"], state["next_seed"]
         self._loss_sum = state["loss_sum"].to(self.device)
 
@@ -250,12 +268,32 @@ class Trainer:
         dice = tuple(f"dice_{name}" for name in self.config.outputs if name != "background")
         columns = ("step", "seconds", "loss", "rate", "samples", *dice, "false_ml")
         log = TrainingLog(folder / LOG_FILE, columns, self.step)
+        with Ahead(self._batch_and_state, enabled=self.device.type == "cpu") as batches:
+            self._steps(batches, log, dice, budget, folder, progress, next_seed)
+        self.save(folder)
+        plot_log(folder / LOG_FILE, folder / PLOT_FILE)
+
+    def _batch_and_state(self) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
+        return self.batch(), self.generator.get_state()
+
+    def _steps(
+        self,
+        batches: Ahead[tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]],
+        log: TrainingLog,
+        dice: tuple[str, ...],
+        budget: Budget,
+        folder: Path,
+        progress: Progress,
+        next_seed: Any,
+    ) -> None:
         clock = time.monotonic() - self.seconds
         validated = saved = time.monotonic()
         used = budget.used(self.step, self.seconds)
         while used < 1:
             rate = self.set_rate(used)
-            self._loss_sum += self.learn(*self.batch())
+            batch, drawn_until = batches.take()
+            self._loss_sum += self.learn(*batch)
+            self._drawn_until = drawn_until
             self.seconds = time.monotonic() - clock
             used = budget.used(self.step, self.seconds)
             row: dict[str, float | int | None] = {"step": self.step, "seconds": self.seconds, "rate": rate}
@@ -274,8 +312,6 @@ class Trainer:
                 self.save(folder)
                 saved = time.monotonic()
             progress.check()
-        self.save(folder)
-        plot_log(folder / LOG_FILE, folder / PLOT_FILE)
 
     def _take_loss(self) -> float:
         loss = float(self._loss_sum) / LOG_STEPS

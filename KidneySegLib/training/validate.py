@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
 from KidneySegLib.training.losses import dice_scores
+from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 
 Size3 = tuple[int, int, int]
@@ -58,6 +59,7 @@ def validate(
 
     Args:
         network: left in evaluation mode.
+        patch: size of what the network sees, margin included.
         generator: re-seeded here; must not be the one that training draws from.
     """
     network.eval()
@@ -71,7 +73,7 @@ def validate(
         with autocast(device):
             logits = network(image)
         predicted = masks(logits.float().sigmoid() if fractions else logits, activation)
-        truth = masks(targets, activation)
+        truth = masks(centre(targets, logits.shape[2:]), activation)
         scores.append(dice_scores(predicted, truth))
         present.append(truth.flatten(2).any(dim=2))
         volumes.append(predicted[:, 0].sum().float() * voxel_ml)

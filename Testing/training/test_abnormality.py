@@ -18,12 +18,12 @@ from torch.nn import functional
 from KidneySegLib.errors import InputError
 from KidneySegLib.models import find_bundle
 from KidneySegLib.training.abnormality.ablation import run_ablation, table_of, variants
-from KidneySegLib.training.abnormality.augment import LesionSettings, implant_lesions, shift_lesions
 from KidneySegLib.training.abnormality.config import ADDITIONS, DEFAULT_RECIPE, AbnormalityRecipe, load_recipe
 from KidneySegLib.training.abnormality.losses import abnormality_loss, present_dice_loss, top_k_entropy
 from KidneySegLib.training.abnormality.phantom_boxes import AbnormalityBoxes
 from KidneySegLib.training.abnormality.run import export_variant, train_variant
 from KidneySegLib.training.abnormality.trainer import AbnormalityTrainer
+from KidneySegLib.training.augment_lesions import LesionSettings, implant_lesions, shift_lesions
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.samples import Sample, as_fraction, as_hu
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import InputError
-from KidneySegLib.training.abnormality.augment import LesionSettings
+from KidneySegLib.training.augment_lesions import LesionSettings
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.recipe_file import filled, read_recipe
 
@@ -56,9 +56,7 @@ class AbnormalityRecipe:
     @property
     def margin(self) -> tuple[int, int, int]:
         """How far the network sees beyond its answer, in voxels."""
-        given = self.training.arguments["margin"] if self.additions["multi_resolution"] else 0
-        z, y, x = (given,) * 3 if isinstance(given, int) else tuple(given)
-        return z, y, x
+        return self.network.margin
 
     @property
     def network(self) -> NetworkConfig:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from KidneySegLib.training.phantom_samples import draw, grid_around, sum_fractions
-from KidneySegLib.training.samples import Sample, as_fraction, as_hu
+from KidneySegLib.training.phantom_samples import draw, grid_around, target_channels
+from KidneySegLib.training.samples import Sample, as_hu
 
 if TYPE_CHECKING:
     from KidneySegLib.phantom.scene import Scene
 
 Size3 = tuple[int, int, int]
-#: Structures of the phantom that make up the abnormality class of Humpire Mamani et al.
-ABNORMALITY = ("cyst", "mass")
 #: Half size from which a lesion may get a box of its own; smaller ones lie in the boxes of kidneys.
 SMALLEST_CENTRED_MM = 5.0
 
@@ -66,7 +64,7 @@ class AbnormalityBoxes:
         scene = sample_scene(seed, variety=variety, variant=variant, phase=phase)
         for centre in self._centres(scene, random):
             rendering = render(scene, grid_around(centre, self.shape, self.spacing_mm))
-            targets = np.stack([as_fraction(self._fraction(rendering.fractions, name)) for name in self.structures])
+            targets = target_channels(rendering.fractions, self.structures, self.shape)
             yield Sample(as_hu(rendering.hu), targets, seed)
 
     def _centres(self, scene: Scene, random: np.random.Generator) -> list[npt.NDArray[np.float64]]:
@@ -87,7 +85,3 @@ class AbnormalityBoxes:
             bounds = np.asarray(scene.body_bounds_mm(), np.float64)
             centres.append(random.uniform(*(bounds.mean(1) + s * 0.35 * np.ptp(bounds, axis=1) for s in (-1, 1))))
         return centres
-
-    def _fraction(self, fractions: dict[str, npt.NDArray[np.float32]], name: str) -> npt.NDArray[np.float32]:
-        parts = ABNORMALITY if name == "abnormality" else (name,)
-        return np.minimum(sum_fractions(fractions, parts, self.shape), 1.0)

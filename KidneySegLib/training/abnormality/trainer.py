@@ -11,20 +11,20 @@ from torch import Tensor
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.models import find_bundle
-from KidneySegLib.training.abnormality.augment import implant_lesions, shift_lesions
 from KidneySegLib.training.abnormality.config import AbnormalityRecipe
 from KidneySegLib.training.abnormality.losses import abnormality_loss
 from KidneySegLib.training.augment import AugmentSettings
 from KidneySegLib.training.augment_contrast import random_contrast
 from KidneySegLib.training.augment_geometry import OUTSIDE_HU, STILL, random_pose
+from KidneySegLib.training.augment_lesions import implant_lesions, shift_lesions
 from KidneySegLib.training.augment_scanner import random_field_of_view, random_scan
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.losses import dice_scores
+from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.trainer import StepOptions, Trainer
 from KidneySegLib.training.validate import Validation, autocast
 
-Size3 = tuple[int, int, int]
 _NOISE_SEED = 20230906
 #: Logit of a rare class in a network that begins with another's weights: e^-2 of a voxel's odds.
 _RARE_BIAS = -2.0
@@ -52,7 +52,6 @@ class AbnormalityTrainer(Trainer):
         super().__init__("abnormality", recipe.network, recipe.seed, device, pool, validation, options)
         self.recipe = recipe
         self.real_scans = real_scans
-        self.wide: Size3 = _wider(self.config.patch, recipe.margin)
         if not recipe.additions["task_augmentation"]:
             # What is left is the random place of a patch, and the scanner without which a phantom is no scan.
             still = replace(self.settings.for_validation(), cut_probability=0.0)
@@ -112,7 +111,7 @@ class AbnormalityTrainer(Trainer):
         self, hu: Tensor, targets: Tensor, settings: AugmentSettings, task: bool, generator: Any = None
     ) -> tuple[Tensor, Tensor]:
         generator = generator or self.generator
-        hu, targets = random_pose(hu, targets, self.wide, settings.pose, generator)
+        hu, targets = random_pose(hu, targets, self.config.seen, settings.pose, generator)
         if task:
             hu = shift_lesions(hu, targets, self.recipe.lesions, generator)
             hu, targets = implant_lesions(hu, targets, self.recipe.lesions, generator)
@@ -128,7 +127,7 @@ class AbnormalityTrainer(Trainer):
         recipe = self.recipe
         return abnormality_loss(
             outputs,
-            _inner(targets, recipe.margin),
+            centre(targets, self.config.patch),
             targets,
             top_k=recipe.top_k_share if recipe.additions["top_k"] else 1.0,
             class_weights=self._class_weights,
@@ -151,7 +150,7 @@ class AbnormalityTrainer(Trainer):
             with autocast(self.device):
                 logits = network(image)
             predicted = logits.float().argmax(dim=1, keepdim=True) == classes
-            truth = _inner(wide, self.recipe.margin).argmax(dim=1, keepdim=True) == classes
+            truth = centre(wide, self.config.patch).argmax(dim=1, keepdim=True) == classes
             there = truth.flatten(2).any(dim=2)
             scores.append(dice_scores(predicted, truth).masked_fill(~there, float("nan")))
             if not there[:, 1:].any():
@@ -163,14 +162,3 @@ class AbnormalityTrainer(Trainer):
         nothing = float(torch.stack(false_ml).mean()) if false_ml else math.nan
         self.last_validation = Validation(tuple(float(v) for v in dice), nothing)
         return self.last_validation
-
-
-def _wider(patch: Size3, margin: Size3) -> Size3:
-    z, y, x = (n + 2 * m for n, m in zip(patch, margin, strict=True))
-    return z, y, x
-
-
-def _inner(volume: Tensor, margin: Size3) -> Tensor:
-    """A volume (N, channels, z, y, x) without its margin."""
-    z, y, x = (slice(m, n - m) for m, n in zip(margin, volume.shape[2:], strict=True))
-    return volume[:, :, z, y, x]

@@ -28,6 +28,7 @@ _STRUCTURES = {
     "cortex": (Structure.CORTEX,),
     "cyst": (Structure.CYST,),
     "mass": (Structure.MASS,),
+    "abnormality": (Structure.CYST, Structure.MASS),
 }
 #: HU of what lies outside a scan.
 _AIR_HU = -1024

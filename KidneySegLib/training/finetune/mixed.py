@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.training.augment import AugmentSettings
+from KidneySegLib.training.augment import FIRST_LESION, AugmentSettings
 from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.ema import WeightAverage
+from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.trainer import StepOptions, Trainer
@@ -55,13 +56,20 @@ class MixedTrainer(Trainer):
         self._before: nn.Module | None = None
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Patches of cases, then as many of phantoms; a kidney that is not divided teaches no cortex.
+        """Patches of cases, then as many of phantoms.
+
+        A kidney that is not divided teaches no cortex. A patch in which no cyst or mass is outlined says nothing of
+        them: most data sets outline none.
 
         Raises:
             RuntimeError: with phantoms, before `remember`.
         """
         self.pool, self.settings = self._cases, self._case_augment
         image, targets, weights = super().batch()
+        targets = centre(targets, self.config.patch)
+        if weights is not None:
+            outlined = (targets[:, FIRST_LESION:] > 0).flatten(2).any(dim=2)
+            weights[:, FIRST_LESION:] *= outlined.to(weights.dtype)
         if self._phantoms is None:
             return image, targets, weights
         self.pool, self.settings = self._phantoms, self._phantom_augment

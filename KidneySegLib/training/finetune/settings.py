@@ -15,7 +15,9 @@ from KidneySegLib.training.recipe_file import filled, read_recipe
 #: The settings that are used unless a changed copy is given.
 DEFAULT_RECIPE = Path(__file__).with_name("recipe.json")
 #: Outputs for which labels of a data set, and the phantom, have a target.
-TRAINABLE = ("parenchyma", "cortex", "cyst", "mass")
+TRAINABLE = ("parenchyma", "cortex", "cyst", "mass", "abnormality")
+#: Networks whose trainer is the embedded recipe's.
+NETWORKS = ("UNet3D", "MultiResUNet3D")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class FinetuneSettings:
         learning_rate: at its peak; it falls along half a cosine.
         weight_decay, warmup_steps, average_decay, gradient_norm: as for `NetworkConfig`.
         checkpoint_minutes: between two checkpoints.
-        margin_voxels: a box round a kidney is the patch and this much on each side.
+        margin_voxels: a box round a kidney is what the network sees and this much on each side.
         elsewhere_boxes: boxes of each case that lie anywhere, to learn what is no kidney.
         memory_weight: how much it counts to answer on phantoms as before; 0 forgets.
         phantoms: patients of the phantom that are rendered.
@@ -93,8 +95,8 @@ def network_config(bundle: Bundle, settings: FinetuneSettings) -> NetworkConfig:
     why = _why_not(bundle)
     if why:
         raise ModelError(f"The model {bundle.name} cannot be fine-tuned: {why}.")
-    n, margin = bundle.normalisation, 2 * settings.margin_voxels
-    z, y, x = bundle.patch_size
+    n = bundle.normalisation
+    z, y, x = (p + 2 * (m + settings.margin_voxels) for p, m in zip(bundle.patch_size, bundle.margin, strict=True))
     return NetworkConfig(
         bundle=bundle.name,
         source="kidney_boxes",
@@ -102,9 +104,10 @@ def network_config(bundle: Bundle, settings: FinetuneSettings) -> NetworkConfig:
         outputs=bundle.outputs,
         activation=bundle.activation,
         spacing_mm=bundle.spacing_mm[0],
-        box=(z + margin, y + margin, x + margin),
+        box=(z, y, x),
         patch=bundle.patch_size,
         normalisation={"low": n.low_hu, "high": n.high_hu, "mean": n.mean_hu, "sd": n.standard_deviation_hu},
+        network=bundle.network,
         arguments=dict(bundle.network_arguments),
         augment=settings.phantom_augment,
         batch_size=settings.batch_size,
@@ -127,8 +130,9 @@ def _why_not(bundle: Bundle) -> str:
         return "it is a localiser; give a model that measures kidneys, such as kidneyseg-arterial"
     if bundle.nnunet is not None:
         return "it came from nnU-Net; export the data set (kidneyseg dataset export --format nnunet) and train there"
-    if bundle.network != "UNet3D" or bundle.activation != "sigmoid":
-        return f"only UNet3D networks with sigmoid outputs can, this is {bundle.network} with {bundle.activation}"
+    if bundle.network not in NETWORKS or bundle.activation != "sigmoid":
+        can = " and ".join(NETWORKS)
+        return f"only {can} with sigmoid outputs can, this is {bundle.network} with {bundle.activation}"
     unknown = [name for name in bundle.outputs if name not in TRAINABLE]
     if unknown or "parenchyma" not in bundle.outputs:
         return f"its outputs must be parenchyma and any of {', '.join(TRAINABLE[1:])}, got {', '.join(bundle.outputs)}"

@@ -48,7 +48,7 @@ def shift_lesions(hu: Tensor, targets: Tensor, settings: LesionSettings, generat
 
 
 def implant_lesions(
-    hu: Tensor, targets: Tensor, settings: LesionSettings, generator: torch.Generator
+    hu: Tensor, targets: Tensor, settings: LesionSettings, generator: torch.Generator, first_lesion: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Put a smooth ellipsoid, a cyst or a mass, round a random voxel of parenchyma of some samples.
 
@@ -57,7 +57,7 @@ def implant_lesions(
 
     Args:
         hu: (N, 1, z, y, x) noise-free HU.
-        targets: (N, 2 or 3, z, y, x): parenchyma and abnormality, or parenchyma, cyst and mass.
+        targets: (N, channels, z, y, x): parenchyma first; from ``first_lesion`` on abnormality, or cyst and mass.
     """
     batch, shape = hu.shape[0], (hu.shape[2], hu.shape[3], hu.shape[4])
     hu, targets = hu.clone(), targets.clone()
@@ -86,6 +86,6 @@ def implant_lesions(
         content = levels[cyst, sample] + (0.0 if cyst else texture[sample, 0])
         hu[sample, 0] += cover * (content - hu[sample, 0])
         targets[sample] *= 1 - cover
-        kind = 2 if targets.shape[1] == 3 and not cyst else 1
+        kind = first_lesion + (targets.shape[1] == first_lesion + 2 and not cyst)
         targets[sample, kind] += cover
     return hu, targets
