@@ -243,7 +243,7 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
     def makeRun(self, parameters, callbacks, findLesions=False, **extra):
         """
         A SegmentationRun of the chosen volume (an UltrasoundRun of a picture), not started yet.
-        :param findLesions: also ask the model for cysts and masses; the chosen model must have one.
+        :param findLesions: ask the model to show cysts and masses too; it must find them.
         """
         ultrasound = isUltrasound(parameters.inputVolume)
         return (UltrasoundRun if ultrasound else SegmentationRun)(
@@ -270,7 +270,7 @@ class KidneySegLogic(ScriptedLoadableModuleLogic):
         :param device: "auto", "cpu", "cuda", "mps", "intel-gpu" or "intel-npu".
         :param caseName: name of the case in the table; the volume's name if empty.
         :param patient: sex, age_years, height_cm, weight_kg.
-        :param findLesions: also ask the model for cysts and masses that the model names, if it does.
+        :param findLesions: ask the model to show cysts and masses too; it must find them.
         :return: segmentation node (None if there is no kidney) and table node.
         """
         if not inputVolume or inputVolume.GetImageData() is None:

@@ -93,7 +93,7 @@ def segment_case(
         precision: ``auto``, ``float32`` or ``bfloat16``.
         mirror: average mirrored passes: ``auto`` (as the bundle says), ``on`` or ``off``.
         use_localiser: find the kidneys on a coarse grid first.
-        find_lesions: also look for cysts and masses with the model that the bundle names for them.
+        find_lesions: show cysts and masses too, where the model does so on request.
         raw: also write the network's own label map.
         case_id: first column of the table; None is the name of ``output``.
         patient: what is known of the patient; goes before what the scan says.
@@ -140,7 +140,7 @@ def segment_case(
         **(more_facts or {}),
         "model": _model_facts(engine.bundle),
         "localiser": _model_facts(engine.localiser),
-        "lesion_model": _model_facts(engine.lesions),
+        "lesions_shown": engine.shown.finds_lesions,
         "device": result.device,
         "precision": result.precision,
         "backend": result.backend,
@@ -157,7 +157,7 @@ def segment_case(
             phase,
             patient,
             "automatic",
-            engine.bundle,
+            engine.shown,
             engine.bundle.name,
         ),
         output,

@@ -14,7 +14,7 @@ class KidneySegParameterNode:
     measurements - the measurement table of that result.
     model - name of the model bundle.
     ultrasoundModel - name of the model bundle for ultrasound pictures.
-    findLesions - whether a model that has another one for cysts and masses beside it asks that too.
+    findLesions - whether a model that shows cysts and masses on request is asked to.
     device - where to compute; "auto" takes the best that is found.
     reviewer - who accepts results.
     caseId - name of the case in tables and reports; the volume's name if empty.

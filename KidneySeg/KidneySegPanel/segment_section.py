@@ -59,9 +59,9 @@ class SegmentSection(Section):
         self.ui.lesionsCheckBox.setVisible(self._knowsLesions())
 
     def _knowsLesions(self):
-        """Whether the chosen model has another one beside it for cysts and masses."""
+        """Whether the chosen model shows cysts and masses when it is asked to."""
         name = self._chosenModel()
-        return any(model["name"] == name and model.get("lesion_model") for model in self._models)
+        return any(model["name"] == name and model.get("lesions_on_request") for model in self._models)
 
     def _isUltrasound(self):
         return bool(self.parameters) and isUltrasound(self.parameters.inputVolume)

@@ -41,7 +41,7 @@ class SegmentationRun:
     ):
         """
         :param callbacks: object with ``progress(message)``, ``finished``, ``failed``, ``cancelled``.
-        :param findLesions: also ask the model for cysts and masses.
+        :param findLesions: ask the model to show cysts and masses too.
         :param extra: further fields of the request (tests).
         """
         self._engine = engine

@@ -120,7 +120,7 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         "voxel size": f"{' x '.join(f'{mm:g}' for mm in bundle.spacing_mm)} mm (z, y, x)",
         "patch": f"{' x '.join(map(str, bundle.patch_size))} voxels (z, y, x)",
         "localiser": bundle.localiser or "none",
-        "lesion model": bundle.lesions.model if bundle.lesions is not None else "none",
+        "cysts and masses": _lesions_of(bundle),
     }
     if bundle.nnunet is not None:
         names, meanings = bundle.nnunet.labels, bundle.nnunet.structures
@@ -141,6 +141,12 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         if name == "origin" and not record:
             continue
         print(f"{name:<13} {json.dumps(dict(record), indent=2, ensure_ascii=False, default=str)}")
+
+
+def _lesions_of(bundle: Bundle) -> str:
+    if not bundle.finds_lesions:
+        return "not found"
+    return "shown" if bundle.lesions is None else f"shown with --lesions, from {bundle.lesions.least_mm:g} mm on"
 
 
 def run_verify(options: argparse.Namespace, token: CancelToken) -> None:

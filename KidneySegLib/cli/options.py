@@ -61,7 +61,7 @@ def add_search(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """`add_engine`, and how a CT is searched."""
     group = add_engine(parser)
     group.add_argument("--no-localiser", action="store_true", help="search the whole scan with the fine network (slow)")
-    group.add_argument("--lesions", action="store_true", help="also look for cysts and masses (some seconds longer)")
+    group.add_argument("--lesions", action="store_true", help="show cysts and masses too")
     group.add_argument(
         "--mirror",
         choices=("auto", "on", "off"),

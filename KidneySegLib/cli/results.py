@@ -58,6 +58,8 @@ def print_case(case: CaseResult, truth: MeasurementTable | None = None) -> None:
     print(f"Contrast: {case.phase.reason}")
     for key in case.table.flags:
         print(f"{FLAGS[key].severity.value}: {FLAGS[key].sentence}")
+    if case.provenance.get("lesions_shown") and not found:
+        print("note: cysts and masses were looked for, and none was found.")
     for note in case.table.notes:
         print(f"note: {note}")
     print(f"Table:    {case.folder / 'volumes.csv'}")

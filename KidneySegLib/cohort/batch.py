@@ -226,12 +226,11 @@ class _Batch:
 
 
 def _with_hashes(settings: BatchSettings, progress: Progress) -> BatchSettings:
-    from KidneySegLib.models import DEFAULT_MODEL, find_bundle, find_lesion_model, find_localiser
+    from KidneySegLib.models import DEFAULT_MODEL, find_bundle, find_localiser
     from KidneySegLib.resources import embedded_models_dir, user_models_dir
 
     bundle = find_bundle(settings.model or DEFAULT_MODEL, progress)
     localiser = find_localiser(bundle, progress) if settings.use_localiser else None
-    lesions = find_lesion_model(bundle, progress) if settings.find_lesions else None
     # A relative path means nothing in a worker's working directory; the name of an installed model does.
     installed = bundle.path.resolve().parent in (user_models_dir().resolve(), embedded_models_dir().resolve())
     model = bundle.path.name if installed else str(bundle.path.absolute())
@@ -240,7 +239,6 @@ def _with_hashes(settings: BatchSettings, progress: Progress) -> BatchSettings:
         model=model,
         model_sha256=bundle.digest,
         localiser_sha256=localiser.digest if localiser is not None else None,
-        lesions_sha256=lesions.digest if lesions is not None else None,
     )
 
 

@@ -76,7 +76,7 @@ class SharedEngine:
         self._turn = threading.Lock()
         self.bundle = engine.bundle
         self.localiser = engine.localiser
-        self.lesions = engine.lesions
+        self.shown = engine.shown
 
     def run(self, image: Any, progress: Progress = Progress()) -> EngineResult:
         """As `Engine.run`, when it is this thread's turn."""

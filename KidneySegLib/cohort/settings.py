@@ -23,7 +23,6 @@ class BatchSettings:
         raw: also write the network's own label map.
         model_sha256: the bundle's digest; each worker compares its own copy with it.
         localiser_sha256: the localiser's, or None.
-        lesions_sha256: the lesion model's where it is asked, or None.
     """
 
     model: str | None = None
@@ -35,7 +34,6 @@ class BatchSettings:
     raw: bool = False
     model_sha256: str = ""
     localiser_sha256: str | None = None
-    lesions_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,5 +90,5 @@ class CaseJob:
             "raw": settings.raw,
         }
         if settings.find_lesions:
-            relevant["lesions"] = settings.lesions_sha256
+            relevant["lesions"] = True
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
-from KidneySegLib.inference.lesions import as_pass, shows_contrast, with_lesions, without_small
+from KidneySegLib.inference.lesions import shown_lesions, without_lesions
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -36,12 +36,12 @@ from KidneySegLib.inference.regions import (
     within_reach,
 )
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32, fit_tile
+from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.inference.two_stage import CYSTS_IN_KIDNEY, find_two_stage
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import ABNORMALITY_LABEL
-from KidneySegLib.models.bundle import Bundle, BundleSpec
-from KidneySegLib.models.store import find_bundle, find_lesion_model, find_localiser
+from KidneySegLib.models.bundle import Bundle
+from KidneySegLib.models.store import find_bundle, find_localiser
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class Engine:
         precision: ``auto``, ``float32`` or ``bfloat16``.
         mirror: ``auto`` (as the bundle says), ``on`` or ``off``.
         use_localiser: False searches the whole body with the fine network.
-        find_lesions: also ask the bundle's lesion model about cysts and masses (`lesions`).
+        find_lesions: show cysts and masses too, where the bundle does so on request (`lesions`).
         progress: may cancel the loading.
         make: makes backends; `backend.make_torch_backend` gives the plain reference.
 
     Raises:
-        ModelError: if the model, or the localiser or lesion model that it names, is missing, damaged or of another
-            kind, or there is none for lesions.
+        ModelError: if the model, or the localiser that it names, is missing, damaged or of another kind, or it finds no
+            lesions.
         DeviceError: if the device is absent or lacks the precision.
     """
 
@@ -137,12 +137,13 @@ class Engine:
             )
         chosen = choose_device(device)
         self.localiser = find_localiser(self.bundle, progress) if use_localiser else None
-        self.lesions = find_lesion_model(self.bundle, progress) if find_lesions else None
-        if find_lesions and self.lesions is None and not self.bundle.finds_lesions:
+        if find_lesions and not self.bundle.finds_lesions:
             raise ModelError(
-                f"{self.bundle.name} finds no cysts and masses, and names no model that does. Leave --lesions out, or "
-                "choose a model that has one, such as kidneyseg-arterial."
+                f"{self.bundle.name} finds no cysts and masses. Leave --lesions out, or choose a model that does, such "
+                "as kidneyseg-arterial."
             )
+        #: The bundle without what it finds but was not asked to show.
+        self.shown = self.bundle if find_lesions else without_lesions(self.bundle)
         progress.check()
         self._coarse = (
             ReadyNetwork(self.localiser, chosen, precision, "auto", make) if self.localiser is not None else None
@@ -156,9 +157,6 @@ class Engine:
         self._fine = ReadyNetwork(self.bundle, chosen, precision, mirror, make)
         partner = self.bundle.partner
         self._partner = ReadyNetwork(partner, chosen, precision, mirror, make) if isinstance(partner, Bundle) else None
-        self._lesions = (
-            ReadyNetwork(self.lesions, chosen, precision, mirror, make) if self.lesions is not None else None
-        )
 
     def run(self, image: sitk.Image, progress: Progress = Progress()) -> EngineResult:
         """Segment one scan.
@@ -182,8 +180,7 @@ class Engine:
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
         second = Partner(self._partner, self.bundle.outputs, image) if self._partner is not None else None
-        spec = self.bundle if self.lesions is not None else replace(self.bundle, lesions=None)
-        case = _Case(spec, self._fine, image, frame_of(image), progress, second, self._lesions)
+        case = _Case(self.shown, self._fine, image, frame_of(image), progress, second)
         overview: Overview | None = None
         with case.timed("localise"):
             if self._coarse is not None:
@@ -202,7 +199,7 @@ class Engine:
             index=index,
             divided=self.bundle.divides_parenchyma,
             raw=labels,
-            raw_names=raw_names(spec),
+            raw_names=raw_names(self.shown),
             overview=overview.image() if overview is not None else None,
             device=backend.device,
             precision=backend.precision,
@@ -210,7 +207,7 @@ class Engine:
             seconds=dict(case.seconds),
             notes=tuple(
                 note
-                for network in (self._coarse, self._fine, self._partner, self._lesions)
+                for network in (self._coarse, self._fine, self._partner)
                 for note in (network.notes if network is not None else ())
             ),
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
@@ -270,7 +267,7 @@ def raw_names(bundle: Bundle) -> dict[int, str]:
         return raw_table(bundle)
     names = {"medulla" if bundle.divides_parenchyma else "parenchyma": 1, "cortex": 2, "cyst": 3, "mass": 4}
     names["abnormality"] = ABNORMALITY_LABEL
-    found = {*bundle.finds, "medulla" if bundle.divides_parenchyma else "parenchyma"}
+    found = {*bundle.outputs, "medulla" if bundle.divides_parenchyma else "parenchyma"}
     return {0: "background", **{id: name for name, id in names.items() if name in found}}
 
 
@@ -301,7 +298,6 @@ class _Case(StageClock):
         frame: Frame,
         progress: Progress,
         second: Partner | None = None,
-        lesions: ReadyNetwork | None = None,
     ) -> None:
         super().__init__()
         self.frame = frame
@@ -309,7 +305,6 @@ class _Case(StageClock):
         self._spec = spec
         self._network = network
         self._second = second
-        self._lesions = lesions
         self._image = image
         self._progress = progress
         self._parts: list[tuple[NDArray[np.uint8], Box]] = []
@@ -360,9 +355,9 @@ class _Case(StageClock):
             self._done += self._share
 
     def _look(self, core: Box) -> tuple[Float32, list[Float32], Box]:
-        """Probabilities (`BundleSpec.finds`, z, y, x) on the region round a core, those of each pass, that region."""
+        """Probabilities (outputs, z, y, x) on the region round a core, those of each pass, that region."""
         region, tile = surround(core, self.grid, self._spec)
-        volume = self._network_input(region, self._spec)
+        volume = self._network_input(region)
         with self.timed("network"):
             passes: list[Float32] = []
             if self.keeps_evidence:
@@ -371,27 +366,14 @@ class _Case(StageClock):
                 values = self._network.probabilities(volume, tile, self._on_network)
         if self._second is not None:
             self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
-        if self._lesions is not None:
+        if self._spec.lesions is not None:
             z, y, x = (slice(m, n - m) for m, n in zip(self._spec.margin, volume.shape, strict=True))
-            if shows_contrast(volume[z, y, x], values, self._spec):
-                found = self._lesions_in(self._lesions, region)
-                if passes:
-                    passes.append(as_pass(values, self._spec, found, self._lesions.bundle))
-                values = without_small(with_lesions(values, self._spec, found, self._lesions.bundle), self._spec)
-            else:
-                values = np.concatenate([values, np.zeros_like(values[:1])])
-        return values, passes, region
+            values = shown_lesions(values, volume[z, y, x], self._spec)
+        return values[: len(self._spec.outputs)], passes, region
 
-    def _lesions_in(self, network: ReadyNetwork, region: Box) -> Float32:
-        """Probabilities of the lesion network on a region."""
-        spec = network.bundle
-        volume = self._network_input(region, spec)
-        tile = fit_tile(region.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
-        with self.timed("network"):
-            return network.probabilities(volume, tile, lambda f, message: self._on_second("network", f, message))
-
-    def _network_input(self, region: Box, spec: BundleSpec) -> Float32:
-        """The normalised volume of a region and a network's margin, with air where that reaches beyond the scan."""
+    def _network_input(self, region: Box) -> Float32:
+        """The normalised volume of a region and the network's margin, with air where that reaches beyond the scan."""
+        spec = self._spec
         n = spec.normalisation
         with self.timed("preprocess"):
             seen = region.grown(spec.margin, self.grid.shape)
@@ -469,7 +451,7 @@ class _Case(StageClock):
             return image, index
 
     def _report(self, stage: str, fraction: float, message: str = "") -> None:
-        looks = 1 + (self._second is not None) + (self._lesions is not None) if stage != "resample" else 1
+        looks = 2 if self._second is not None and stage != "resample" else 1
         self._progress.report(stage, self._done + self._share * fraction / looks, message)
 
 

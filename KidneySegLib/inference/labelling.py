@@ -46,7 +46,7 @@ def activate(logits: Float32, activation: str) -> Float32:
 
 
 def training_labels(spec: BundleSpec) -> Decide:
-    """How a fine bundle's probabilities (`BundleSpec.finds`, ...) become training labels (`labels.TrainingLabel`).
+    """How a fine bundle's probabilities (outputs, ...) become training labels (`labels.TrainingLabel`).
 
     Sigmoid: parenchyma where its probability is above the threshold; cortex only inside it; a cyst, mass or abnormality
     where its own probability is above the threshold and above those of parenchyma and of what came before it.
@@ -65,7 +65,7 @@ def _most_probable(values: NDArray[Any], table: NDArray[np.uint8]) -> NDArray[np
 
 
 def _nested_labels(values: NDArray[Any], spec: BundleSpec) -> NDArray[np.uint8]:
-    channel = {name: values[index] for index, name in enumerate(spec.finds)}
+    channel = {name: values[index] for index, name in enumerate(spec.outputs)}
     best = channel["parenchyma"]
     inside = best > spec.threshold
     labels: NDArray[np.uint8] = inside.astype(np.uint8)  # TrainingLabel.MEDULLA is 1.

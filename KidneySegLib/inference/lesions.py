@@ -1,31 +1,50 @@
-"""A second network beside the fine one, which knows cysts and masses: what it finds abnormal is no parenchyma.
+"""Cysts and masses that the fine network has an output for, where they are shown on request only.
 
-The fine network was trained to tell parenchyma from everything else, with a narrow view; it now and then takes the wall
-of a cyst, or a mass that enhances like cortex, for parenchyma. The lesion network (`networks.multires_unet3d`) sees
-further and has an output for them. Both have voxels of the same size, so their probabilities are joined voxel by voxel:
-parenchyma has the weighted mean of both, and the abnormality wins where it is more probable than that. A model that was
-fine-tuned to other scans, which the lesion network never saw, gives that less weight (`training.finetune`).
+Asked or not, what the network calls abnormal is hardly ever what it calls parenchyma. To say that something is a cyst
+or a mass is another matter: a network that has seen phantoms alone now and then takes a wide pelvis or a loop of bowel
+for one. So only what is large enough counts, and only in kidneys that hold contrast medium.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from KidneySegLib.inference.labelling import training_labels
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.labels import ABNORMALITY_LABEL
-from KidneySegLib.models.bundle import BundleSpec
+from KidneySegLib.models.bundle import Bundle, BundleSpec
 
-#: Kidneys without contrast medium have 25 to 45 HU, and in them a cyst or mass hardly shows: the lesion network, which
-#: mistook a wide pelvis and parenchyma for a cyst in such a scan, is not asked about them.
+#: Kidneys without contrast medium have 25 to 45 HU, and in them a cyst or mass hardly shows: networks take a wide
+#: pelvis and parenchyma for a cyst there.
 ENHANCED_HU = 60.0
 
 
-def shows_contrast(volume: Float32, values: Float32, spec: BundleSpec) -> bool:
-    """Whether what the fine network calls parenchyma holds contrast medium; so for a region without any.
+def without_lesions(bundle: Bundle) -> Bundle:
+    """A bundle that shows lesions on request, as one that does not find them; any other as it is."""
+    return bundle if bundle.lesions is None else replace(bundle, outputs=bundle.outputs[:-1], lesions=None)
+
+
+def shown_lesions(values: Float32, volume: Float32, spec: BundleSpec) -> Float32:
+    """Probabilities with those abnormalities that are worth showing, in place.
 
     Args:
-        volume: (z, y, x), the fine network's normalised input of a region.
+        values: (outputs, z, y, x); what is left out may be parenchyma again.
+        volume: (z, y, x), the normalised input of the same voxels.
+        spec: of a bundle with `BundleSpec.lesions`.
+    """
+    if shows_contrast(volume, values, spec):
+        return without_small(values, spec)
+    values[-1] = 0
+    return values
+
+
+def shows_contrast(volume: Float32, values: Float32, spec: BundleSpec) -> bool:
+    """Whether what the network calls parenchyma holds contrast medium; so for a region without any.
+
+    Args:
+        volume: (z, y, x), the network's normalised input of a region.
         values: (outputs, z, y, x) that it gave.
         spec: of its bundle.
     """
@@ -36,48 +55,12 @@ def shows_contrast(volume: Float32, values: Float32, spec: BundleSpec) -> bool:
     return float(np.median(volume[parenchyma])) * n.standard_deviation_hu + n.mean_hu >= ENHANCED_HU
 
 
-def with_lesions(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: BundleSpec) -> Float32:
-    """Probabilities of both networks as one network's.
-
-    Args:
-        values: (outputs, z, y, x) of the fine network, sigmoid.
-        spec: of its bundle.
-        lesions: (outputs, z, y, x) of the lesion network on the same voxels, softmax.
-        lesion_spec: of its bundle.
-
-    Returns:
-        (`BundleSpec.finds` of ``spec``, z, y, x): parenchyma of both, the abnormality last, the rest as it is.
-    """
-    abnormality = lesions[lesion_spec.outputs.index("abnormality")]
-    combined: Float32 = np.concatenate([values, abnormality[None]])
-    weight = np.float32(spec.lesions.weight if spec.lesions is not None else 0.0)
-    parenchyma = combined[spec.outputs.index("parenchyma")]
-    parenchyma *= 1 - weight
-    parenchyma += weight * lesions[lesion_spec.outputs.index("parenchyma")]
-    return combined
-
-
-def as_pass(values: Float32, spec: BundleSpec, lesions: Float32, lesion_spec: BundleSpec) -> Float32:
-    """What the lesion network says of parenchyma, as one more pass of the fine network for evidence.
-
-    Args:
-        values, spec, lesions, lesion_spec: as for `with_lesions`.
-
-    Returns:
-        (outputs, z, y, x): its own parenchyma; the rest as the fine network has it, as far as that is parenchyma here.
-    """
-    parenchyma = lesions[lesion_spec.outputs.index("parenchyma")]
-    other: Float32 = np.minimum(values, parenchyma)
-    other[spec.outputs.index("parenchyma")] = parenchyma
-    return other
-
-
 def without_small(values: Float32, spec: BundleSpec) -> Float32:
     """Probabilities without the abnormalities that are too small to be told, in place.
 
     Args:
-        values: (`BundleSpec.finds`, z, y, x); what is left out may be parenchyma again.
-        spec: of a bundle with a lesion model.
+        values: (outputs, z, y, x); what is left out may be parenchyma again.
+        spec: of a bundle with `BundleSpec.lesions`.
     """
     from scipy import ndimage
 
@@ -90,5 +73,5 @@ def without_small(values: Float32, spec: BundleSpec) -> Float32:
         widest_mm = 2 * ndimage.maximum(depth_mm, numbers, np.arange(count + 1)) - min(spec.spacing_mm)
         small = widest_mm < spec.lesions.least_mm
         small[0] = False
-        values[spec.finds.index("abnormality")][small[numbers]] = 0
+        values[-1][small[numbers]] = 0
     return values

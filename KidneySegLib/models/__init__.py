@@ -15,7 +15,6 @@ from KidneySegLib.models.manifest import read_bundle
 from KidneySegLib.models.store import (
     DEFAULT_MODEL,
     find_bundle,
-    find_lesion_model,
     find_localiser,
     is_embedded,
     list_bundles,
@@ -33,7 +32,6 @@ __all__ = [
     "FoldFiles",
     "Normalisation",
     "find_bundle",
-    "find_lesion_model",
     "find_localiser",
     "import_bundle",
     "is_embedded",

@@ -86,18 +86,14 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class LesionModel:
-    """The model for cysts and masses beside a fine model (see `inference.lesions`).
+class LesionsOnRequest:
+    """Cysts and masses that a model finds and shows only when it is asked to (see `inference.lesions`).
 
     Attributes:
-        model: name of its bundle.
-        weight: of its word on parenchyma, 0 to 1; the fine model has the rest.
-        least_mm: a cyst or mass without room for a ball of this diameter is left out. Under 10 mm, CT cannot say what a
-            renal lesion is (Herts et al. 2018, doi:10.1016/j.jacr.2017.04.028), and the network is often wrong.
+        least_mm: one without room for a ball of this diameter is left out. Under 10 mm, CT cannot say what a renal
+            lesion is (Herts et al. 2018, doi:10.1016/j.jacr.2017.04.028), and the network is often wrong.
     """
 
-    model: str
-    weight: float = 0.45
     least_mm: float = 10.0
 
 
@@ -168,8 +164,7 @@ class BundleSpec(ModelDescription):
         activation: ``sigmoid`` (each channel on its own; cortex is nested in parenchyma) or ``softmax``.
         threshold: probability from which a sigmoid output counts.
         localiser: name of the bundle that finds the kidneys first, or None: the whole body is searched.
-        lesions: the bundle that looks at the same voxels for cysts and masses, or None. It finds abnormality, so this
-            one does too (`finds`).
+        lesions: where the last output, abnormality, is shown on request only: which of it; None: outputs are shown.
         mirror_axes: axes (0 z, 1 y, 2 x) that may be mirrored.
         mirror: whether mirroring is on unless the user says otherwise.
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
@@ -192,7 +187,7 @@ class BundleSpec(ModelDescription):
     tile_step: float = 0.5
     threshold: float = 0.5
     localiser: str | None = None
-    lesions: LesionModel | None = None
+    lesions: LesionsOnRequest | None = None
     mirror_axes: tuple[int, ...] = ()
     mirror: bool = False
     nnunet: NnUnetRecord | None = None
@@ -204,11 +199,6 @@ class BundleSpec(ModelDescription):
     def channels(self) -> int:
         """Outputs of the network."""
         return len(self.outputs) if self.nnunet is None else len(self.nnunet.channels)
-
-    @property
-    def finds(self) -> tuple[str, ...]:
-        """Structures that a result may hold: the outputs, and what its lesion model adds."""
-        return self.outputs if self.lesions is None else (*self.outputs, "abnormality")
 
     @property
     def finds_lesions(self) -> bool:

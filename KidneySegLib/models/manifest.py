@@ -23,7 +23,7 @@ from KidneySegLib.models.bundle import (
     Bundle,
     BundleSpec,
     FoldFiles,
-    LesionModel,
+    LesionsOnRequest,
     Normalisation,
     Size,
     SpacingMm,
@@ -84,10 +84,8 @@ def _read_partner(form: Form, folder: Path) -> Bundle:
     return partner
 
 
-def _read_lesions(form: Form) -> LesionModel:
-    lesions = LesionModel(
-        form.text("model", pattern=NAME_PATTERN), form.number("weight", 0.0, 1.0), form.number("least_mm", 0.0, 100.0)
-    )
+def _read_lesions(form: Form) -> LesionsOnRequest:
+    lesions = LesionsOnRequest(form.number("least_mm", 0.0, 100.0))
     form.known_only()
     return lesions
 
@@ -177,10 +175,10 @@ def check_spec(spec: BundleSpec, where: str) -> None:
     if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None or spec.localiser):
         refuse("a two-stage model has no localiser and no partner, and is none of nnU-Net's.")
     if spec.lesions is not None:
-        if spec.activation != "sigmoid" or "parenchyma" not in spec.outputs or spec.nnunet is not None:
-            refuse("a model with a lesion model must be a sigmoid network that finds parenchyma, none of nnU-Net's.")
-        if spec.two_stage is not None or spec.partner is not None or spec.finds_lesions:
-            refuse("a model that finds lesions itself, or has a partner or two stages, has no lesion model.")
+        if spec.activation != "sigmoid" or spec.outputs[-1] != "abnormality":
+            refuse("a model that shows lesions on request must be a sigmoid network whose last output is abnormality.")
+        if spec.nnunet is not None or spec.two_stage is not None or spec.partner is not None:
+            refuse("a model of nnU-Net's, or one with a partner or two stages, shows all that it finds.")
     if spec.is_ensemble and spec.partner is not None:
         check_ensemble(spec, where)
         check_spec(spec.partner, f"{where}: partner")

@@ -75,27 +75,6 @@ def find_localiser(bundle: Bundle, progress: Progress = Progress()) -> Bundle | 
     return localiser
 
 
-def find_lesion_model(bundle: Bundle, progress: Progress = Progress()) -> Bundle | None:
-    """The model for cysts and masses that a bundle names, looked for beside it first; None where it names none.
-
-    Raises:
-        ModelError: if it is missing, or does not find parenchyma and abnormality on voxels of the same size.
-    """
-    if bundle.lesions is None:
-        return None
-    lesions = find_bundle(bundle.lesions.model, progress, beside=bundle.path.resolve().parent)
-    fits = lesions.activation == "softmax" and {"parenchyma", "abnormality"} <= set(lesions.outputs)
-    single = lesions.nnunet is None and lesions.partner is None and lesions.two_stage is None
-    if not fits or not single or lesions.spacing_mm != bundle.spacing_mm:
-        voxel = " x ".join(f"{mm:g}" for mm in bundle.spacing_mm)
-        raise ModelError(
-            f"The model {bundle.name} names {lesions.name} for cysts and masses, but that one is not of one network "
-            f"that finds parenchyma and abnormality on voxels of {voxel} mm: it finds {', '.join(lesions.outputs)}. "
-            "Train another (kidneyseg train abnormality) or repair model.json."
-        )
-    return lesions
-
-
 def list_bundles() -> tuple[Bundle, ...]:
     """All valid bundles by name: the user's, then embedded ones that the user's do not replace.
 

@@ -44,6 +44,7 @@ class NetworkConfig:
         validation_minutes: between two validations.
         checkpoint_minutes: between two checkpoints.
         mirror_axes: of the bundle.
+        least_lesion_mm: of the bundle, where a sigmoid output finds abnormality: least diameter of what it shows.
         network: name of the architecture, as `networks.build_network` knows it.
         context_weight: how much the loss of a context path's own answer counts (networks with a margin).
         use_cortex_weight: let cortex count as much as the phantom says that the phase shows it.
@@ -74,6 +75,7 @@ class NetworkConfig:
     validation_minutes: float = 2.0
     checkpoint_minutes: float = 3.0
     mirror_axes: tuple[int, ...] = ()
+    least_lesion_mm: float = 15.0
     context_weight: float = 0.3
     use_cortex_weight: bool = False
     network: str = "UNet3D"

@@ -10,6 +10,7 @@ from typing import Any
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, write_bundle
+from KidneySegLib.models.bundle import LesionsOnRequest
 from KidneySegLib.training.checkpoint import load_safely, shipped_weights
 from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig, load_config
 
@@ -29,6 +30,7 @@ def _spec(config: NetworkConfig, record: Mapping[str, Any], localiser: str | Non
     strides = config.arguments.get("strides") or [1] + [2] * (stages - 1)
     triples = [[s] * 3 if isinstance(s, int) else s for s in strides]
     n = config.normalisation
+    on_request = config.activation == "sigmoid" and config.outputs[-1] == "abnormality"
     return BundleSpec(
         name=config.bundle,
         version=version,
@@ -46,6 +48,7 @@ def _spec(config: NetworkConfig, record: Mapping[str, Any], localiser: str | Non
         outputs=config.outputs,
         activation=config.activation,
         localiser=localiser,
+        lesions=LesionsOnRequest(config.least_lesion_mm) if on_request else None,
         mirror_axes=config.mirror_axes,
         training=dict(record),
         metrics={"validation_dice": record.get("validation")} if record.get("validation") else {},

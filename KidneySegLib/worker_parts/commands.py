@@ -104,19 +104,10 @@ class Session:
         return {"devices": [dataclasses.asdict(device) for device in available_devices()]}
 
     def models(self, request: Request, progress: Progress) -> Reply:
-        """Model bundles that segment, embedded and the user's own; localisers come with their models.
+        """Model bundles that segment, embedded and the user's own; localisers come with their models."""
+        from KidneySegLib.models import list_bundles
 
-        So does an embedded lesion model: by itself it now and then calls normal tissue a mass.
-        """
-        from KidneySegLib.models import is_embedded, list_bundles
-
-        bundles = list_bundles()
-        beside = {bundle.lesions.model for bundle in bundles if bundle.lesions is not None}
-        models = [
-            _describe_bundle(bundle)
-            for bundle in bundles
-            if not bundle.is_localiser and not (bundle.name in beside and is_embedded(bundle))
-        ]
+        models = [_describe_bundle(bundle) for bundle in list_bundles() if not bundle.is_localiser]
         return {"models": [*models, *ultrasound_commands.ultrasound_models()]}
 
     def import_model(self, request: Request, progress: Progress) -> Reply:
@@ -260,8 +251,8 @@ class Session:
 def _describe_bundle(bundle: Bundle) -> Reply:
     from KidneySegLib.models import is_embedded
 
-    lesion_model = bundle.lesions.model if bundle.lesions is not None else ""
-    return {**describe_model(bundle, "ct", is_embedded(bundle)), "lesion_model": lesion_model}
+    lesions_on_request = bundle.lesions is not None
+    return {**describe_model(bundle, "ct", is_embedded(bundle)), "lesions_on_request": lesions_on_request}
 
 
 def _describe_phase(phase: Any) -> Reply | None:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, write_bundle
+from KidneySegLib.models.bundle import LesionsOnRequest
 from KidneySegLib.models.nnunet_record import NnUnetRecord, Resampling
 from KidneySegLib.networks import build_network
 
@@ -20,9 +21,11 @@ PARENCHYMA_HU = 100.0
 CORTEX_HU = 200.0
 #: Logits per normalised unit (100 HU): steep, so that probabilities are all but 0 or 1.
 STEEP = 20.0
-#: HU above which the lesion model says abnormal.
+#: The same where probabilities are compared with each other.
+GENTLE = 2.0
+#: HU above which a network with lesions says abnormal.
 LESION_HU = 400.0
-LESION_OUTPUTS = ("background", "parenchyma", "abnormality")
+LESION_OUTPUTS = ("parenchyma", "cortex", "abnormality")
 OVERVIEW = ("background", "kidney", "spine", "aorta", "liver", "spleen")
 
 
@@ -114,19 +117,20 @@ def write_fine(folder: Path, **changes: Any) -> Bundle:
     return write_bundle(folder, made, pointwise_state([threshold_line(PARENCHYMA_HU), threshold_line(CORTEX_HU)]))
 
 
-def write_lesion_model(folder: Path, margin: tuple[int, int, int] = (0, 0, 0), **changes: Any) -> Bundle:
-    """A model for lesions beside `write_fine`'s: parenchyma as there, abnormal from `LESION_HU` on."""
-    # Twice as steep as the parenchyma's, it overtakes that at LESION_HU.
-    overtaking = threshold_line((LESION_HU + PARENCHYMA_HU) / 2, 2 * STEEP)
-    lines = [(0.0, 0.0), threshold_line(PARENCHYMA_HU), overtaking]
+def write_fine_with_lesions(folder: Path, darker_hu: float = 0.0, **changes: Any) -> Bundle:
+    """As `write_fine`, with an output that says abnormal from `LESION_HU` on and is shown on request.
+
+    Args:
+        darker_hu: by how much all limits lie lower.
+    """
+    # Twice as steep as the parenchyma's, it overtakes that at LESION_HU; gentle, so that neither probability becomes 1.
+    lines = [
+        threshold_line(PARENCHYMA_HU - darker_hu, GENTLE),
+        threshold_line(CORTEX_HU - darker_hu, GENTLE),
+        threshold_line((LESION_HU + PARENCHYMA_HU) / 2 - darker_hu, 2 * GENTLE),
+    ]
     arguments = {"in_channels": 1, "out_channels": 3, "features": [2, 2]}
-    values = {
-        "network_arguments": arguments,
-        "outputs": LESION_OUTPUTS,
-        "activation": "softmax",
-        "margin": margin,
-        **changes,
-    }
+    values = {"network_arguments": arguments, "outputs": LESION_OUTPUTS, "lesions": LesionsOnRequest(), **changes}
     return write_bundle(folder, spec(folder.name, **values), pointwise_state(lines))
 
 

@@ -87,17 +87,14 @@ class TestAbnormalKidneys(RealEngineTestCase):
 class TestLookingForLesions(RealEngineTestCase):
     @classmethod
     def writeModels(cls, folder):
-        from KidneySegLib.models.bundle import LesionModel
-
         bundles = loadFile(ROOT / "Testing" / "inference" / "analytic_bundles.py")
         spacing = {"spacing_mm": (3.0, 2.0, 2.0)}
         bundles.write_localiser(folder / "analytic-localiser")
-        bundles.write_lesion_model(folder / "lesions", **spacing)
         fine = {"localiser": "analytic-localiser", **spacing}
-        bundles.write_fine(folder / "fine", lesions=LesionModel("lesions"), **fine)
+        bundles.write_fine_with_lesions(folder / "fine", **fine)
         bundles.write_fine(folder / "plain", **fine)
 
-    def test_the_switch_is_offered_where_a_model_has_another_for_lesions(self):
+    def test_the_switch_is_offered_where_a_model_shows_lesions_on_request(self):
         for model, offered in (("fine", True), ("plain", False), ("fine", True)):
             self.parameters.model = model
             self.waitFor(lambda offered=offered: self.ui.lesionsCheckBox.isHidden() != offered)
@@ -131,7 +128,7 @@ class TestLookingForLesions(RealEngineTestCase):
         result, _table = self.logic.process(volume, model="fine", findLesions=True)
         keys = set(result.GetSegmentation().GetSegmentIDs())
         assert keys & {"right_cyst", "right_mass"}
-        with self.assertRaisesRegex(RuntimeError, "names no model that does"):  # noqa: PT027 (no pytest in Slicer)
+        with self.assertRaisesRegex(RuntimeError, "finds no cysts and masses"):  # noqa: PT027 (no pytest in Slicer)
             self.logic.process(volume, model="plain", findLesions=True)
 
 

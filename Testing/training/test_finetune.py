@@ -17,6 +17,7 @@ from KidneySegLib.ct import read_ct
 from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.export.dataset import Addition, DataSet, Split
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, find_bundle, verify_bundle, write_bundle
+from KidneySegLib.models.bundle import LesionsOnRequest
 from KidneySegLib.networks import build_network
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.finetune.blend import blended, choose_share
@@ -28,6 +29,7 @@ from KidneySegLib.training.finetune.settings import FinetuneSettings, load_setti
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.schedule import Budget
 
+CPU = torch.device("cpu")
 ARGUMENTS = {
     "in_channels": 1,
     "out_channels": 2,
@@ -353,3 +355,57 @@ def test_a_share_is_chosen_on_phantoms_and_recorded(tmp_path: Path, bundle: Bund
     whole = torch.load(tmp_path / "run" / "fold_0" / "weights.pt", weights_only=True)
     for name, value in new.items():
         assert torch.allclose(value.float(), 0.5 * (old[name].float() + whole[name].float()), atol=2e-3)
+
+
+def test_a_network_with_a_margin_and_lesions_goes_on_learning_too(tmp_path: Path, settings: FinetuneSettings) -> None:
+    arguments = {**ARGUMENTS, "out_channels": 3, "features": [4, 8, 8], "context_features": [4, 4], "context_factor": 2}
+    arguments |= {"margin": [4, 4, 4], "dropout": 0.0}
+    spec = BundleSpec(
+        name="wide",
+        version="1",
+        title="t",
+        licence="Apache-2.0",
+        citation="",
+        intended_use="tests",
+        network="MultiResUNet3D",
+        network_arguments=arguments,
+        spacing_mm=(2.0, 2.0, 2.0),
+        patch_size=(16, 16, 16),
+        size_multiple=(4, 4, 4),
+        margin=(4, 4, 4),
+        normalisation=Normalisation(-250.0, 500.0, 50.0, 150.0),
+        outputs=("parenchyma", "cortex", "abnormality"),
+        activation="sigmoid",
+        lesions=LesionsOnRequest(),
+    )
+    weights = build_network("MultiResUNet3D", arguments).state_dict()
+    wide = write_bundle(tmp_path / "wide", spec, weights)
+    config = network_config(wide, settings)
+    assert (config.box, config.seen, config.arguments["margin"]) == ((32, 32, 32), (24, 24, 24), [4, 4, 4])
+
+    # One case without, one with an outlined cyst; the phantom's sample has none.
+    image, labels = ball_case(0)
+    plain = sitk.GetArrayFromImage(labels)
+    cystic = np.where((plain == 3) & (np.indices(plain.shape)[2] > 36), 6, plain).astype(np.uint8)
+    cases, phantoms = SamplePool(2, config.box, 3, False, CPU), SamplePool(2, config.box, 3, False, CPU)
+    for array in (plain, cystic):
+        sample = next(case_samples(image, array, wide, config.box, number=0))
+        assert bool(sample.targets[2].any()) == (array is cystic)
+        cases.add(sample)
+    for sample in Balls(shape=config.box)(1):
+        targets = np.concatenate([sample.targets, np.zeros_like(sample.targets[:1])])
+        phantoms.add(replace(sample, targets=targets))
+    trainer = MixedTrainer("t", config, settings, CPU, cases, phantoms)
+    trainer.remember(weights)
+    trainer.begin()
+    says = set()
+    for _ in range(12):
+        image_batch, targets, channel_weights = trainer.batch()
+        assert image_batch.shape == (4, 1, 24, 24, 24)
+        assert targets.shape == (4, 3, 16, 16, 16)
+        assert channel_weights is not None
+        outlined = targets[:2, 2].flatten(1).amax(1) > 0
+        assert torch.equal(channel_weights[:2, 2] > 0, outlined)
+        says |= set(outlined.tolist())
+    assert says == {True, False}
+    assert torch.isfinite(trainer.learn(*trainer.batch()))

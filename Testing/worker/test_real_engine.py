@@ -59,7 +59,6 @@ def test_models_and_devices_are_listed(conversation):
     assert MODEL in names
     assert "analytic-localiser" not in names
     assert "kidneyseg-arterial" in names
-    assert "kidneyseg-abnormality" not in names  # Not offered by itself.
     devices = conversation.ask("devices")["devices"]
     assert devices[0]["kind"] == "cpu"
     assert devices[0]["memory_bytes"] > 0

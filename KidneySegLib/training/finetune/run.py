@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from KidneySegLib.models import (
     Bundle,
     BundleSpec,
     find_bundle,
-    find_lesion_model,
     find_localiser,
     import_bundle,
     is_embedded,
@@ -35,8 +34,6 @@ from .phantoms import FIRST_CHOOSING, original_cases, phantom_samples
 from .settings import FinetuneSettings, load_settings, network_config
 
 RUN_FILE = "finetune.json"
-#: Weight of the parent's lesion model beside a fine-tuned one: it never saw the new scans. (Ours.)
-LESION_WEIGHT = 0.3
 ACCEPTED, REJECTED = "bundles", "rejected"
 
 
@@ -269,14 +266,13 @@ def _write_candidate(
         version=f"{parent.version}-finetuned",
         title=f"{parent.title}, fine-tuned",
         training={**training, "parent_training": dict(parent.training)},
-        lesions=replace(parent.lesions, weight=LESION_WEIGHT) if parent.lesions is not None else None,
         # What the parent's doubts were worth was measured on the parent.
         metrics={},
     )
     place = output / "candidate"
-    for other in (find_localiser(parent), find_lesion_model(parent)):
-        if other is not None and not is_embedded(other) and not (place / other.name).exists():
-            shutil.copytree(other.path, place / other.name)
+    localiser = find_localiser(parent)
+    if localiser is not None and not is_embedded(localiser) and not (place / localiser.name).exists():
+        shutil.copytree(localiser.path, place / localiser.name)
     return write_bundle(place / spec.name, spec, weights, float16=True, replace=True)
 
 
