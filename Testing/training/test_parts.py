@@ -265,12 +265,12 @@ def test_the_log_drops_rows_that_a_resumed_run_writes_again(tmp_path):
 def test_recipes_are_complete(file):
     recipe = load_config(DEFAULT_CONFIG.with_name(file))
     fine, localiser = recipe.networks["fine"], recipe.networks["localiser"]
-    assert (fine.outputs, fine.activation) == (("parenchyma", "cortex"), "sigmoid")
+    assert (fine.outputs, fine.activation) == (("parenchyma", "cortex", "abnormality"), "sigmoid")
     assert localiser.outputs == ("background", "kidney", "spine", "aorta", "liver", "spleen")
     for name, part in recipe.networks.items():
         updated(AugmentSettings(), part.augment, name)
         sample_source(part)
-        assert all(box >= patch for box, patch in zip(part.box, part.patch, strict=True))
+        assert all(box >= seen for box, seen in zip(part.box, part.seen, strict=True))
 
 
 @pytest.mark.parametrize("file", ["embedded.json", "embedded_gpu.json"])
@@ -280,7 +280,7 @@ def test_networks_are_small_enough_for_their_bundles(file):
     bytes_per_bundle = []
     for part in load_config(DEFAULT_CONFIG.with_name(file)).networks.values():
         with torch.device("meta"):
-            network = build_network("UNet3D", {**part.arguments, "deep_supervision": False})
+            network = build_network(part.network, {**part.arguments, "deep_supervision": False})
         bytes_per_bundle.append(2 * 2 * sum(p.numel() for p in network.parameters()))
     assert sum(bytes_per_bundle) < 24.5e6
 
