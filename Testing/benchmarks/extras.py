@@ -35,8 +35,8 @@ def by_slices(slices: tuple[int, ...] = SLICES) -> list[dict[str, Any]]:
 def training_step(model: Model, times: int) -> dict[str, Any]:
     """Seconds of one training step of nnU-Net's own trainer and of ours: same network, patch and batch, in turn.
 
-    nnU-Net: ``nnUNetTrainer.train_step`` with its own loss and optimiser. Ours: `Trainer.learn`, with the same network
-    put in. Neither counts the making of the batch.
+    nnU-Net: ``nnUNetTrainer.train_step`` with its own loss and optimiser. Ours: `Trainer.learn` with this program's
+    network of the same plan and weights. Neither counts the making of the batch.
     """
     quiet_nnunet()
     import torch
@@ -45,7 +45,7 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
     from KidneySegLib.training.config import NetworkConfig
     from KidneySegLib.training.ema import WeightAverage
     from KidneySegLib.training.trainer import Trainer
-    from Testing.benchmarks.weights import nnunet_network
+    from Testing.benchmarks.weights import nnunet_network, own_network
 
     plans = json.loads((model.folder / "plans.json").read_text())
     plans["continue_training"] = False
@@ -67,11 +67,10 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
 
     ours = Trainer.__new__(Trainer)
     ours.config = NetworkConfig.__new__(NetworkConfig)
-    for name, value in {"activation": "sigmoid", "gradient_norm": 12.0, "learning_rate": 1e-3}.items():
+    for name, value in {"activation": "sigmoid", "gradient_norm": 12.0, "learning_rate": 1e-3, "arguments": {}}.items():
         object.__setattr__(ours.config, name, value)
     ours.device, ours.step = torch.device("cpu"), 0
-    # Our trainer trains a UNet3D; here it gets nnU-Net's network, with its layers in the layout that ours uses.
-    ours.network = nnunet_network(plans, deep_supervision=True).to(memory_format=torch.channels_last_3d)
+    ours.network = own_network(plans, nnunet_network(plans, deep_supervision=True), deep_supervision=True)
     ours._forward = lambda x: list(ours.network(x))
     ours.average = WeightAverage(ours.network, 0.999)
     ours.optimizer = torch.optim.AdamW(ours.network.parameters(), 1e-3, fused=True)

@@ -94,6 +94,25 @@ def test_a_widened_network_answers_as_the_narrow_one(planned: plans.Planned) -> 
         torch.testing.assert_close(wide(image), expected, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("planned", [plans.QUICK, plans.THICK], ids=["quick", "thick"])
+def test_our_network_of_a_plan_answers_as_nnunets(planned: plans.Planned) -> None:
+    import torch
+
+    from Testing.benchmarks.weights import FOREGROUND, nnunet_network, own_network
+
+    content = plans.plans_json(replace(planned, features=planned.trained_features), FOREGROUND)
+    theirs = nnunet_network(content, deep_supervision=False).eval()
+    ours = own_network(content, theirs, deep_supervision=False).eval()
+    image = torch.randn(1, 1, 16, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-4)
+        # What ours learns goes back into theirs under both of its names.
+        for value in ours.state_dict().values():
+            value.mul_(0.9)
+        theirs.load_state_dict(ours.state_dict(), strict=False)
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-4)
+
+
 def test_dice() -> None:
     a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 0], bool)
     assert record.dice(a, b) == pytest.approx(2 / 3)

@@ -51,11 +51,34 @@ def nnunet_network(plans: dict[str, Any], *, deep_supervision: bool) -> Any:
     )
 
 
+def own_network(plans: dict[str, Any], theirs: Any, *, deep_supervision: bool) -> Any:
+    """This program's network of a plans.json with the weights of nnU-Net's; convolutions in the layout that ours uses.
+
+    nnU-Net registers each layer under two names, ours under the first of them.
+    """
+    import torch
+
+    from KidneySegLib.models.nnunet_plans import read_plan
+    from KidneySegLib.networks import build_network
+
+    plan = read_plan(plans, CONFIGURATION, "plans.json")
+    arguments = {**plan.arguments, plan.outputs_argument: 2, "deep_supervision": deep_supervision}
+    network = build_network(plan.network, arguments)
+    given = theirs.state_dict()
+    network.load_state_dict({name: given[name] for name in network.state_dict()})
+    return network.to(memory_format=torch.channels_last_3d)
+
+
 def learnt(planned: Planned) -> dict[str, Any]:
-    """Weights of a plan's network, under nnU-Net's names, after its narrow one has learnt."""
-    narrow_plan = replace(planned, features=planned.trained_features)
-    narrow = nnunet_network(plans_json(narrow_plan, FOREGROUND), deep_supervision=False)
-    _train(narrow, planned)
+    """Weights of a plan's network, under nnU-Net's names, after its narrow one has learnt.
+
+    It learns as this program's own network, which computes the same and takes half the time.
+    """
+    narrow_plans = plans_json(replace(planned, features=planned.trained_features), FOREGROUND)
+    narrow = nnunet_network(narrow_plans, deep_supervision=False)
+    own = own_network(narrow_plans, narrow, deep_supervision=False)
+    _train(own, planned)
+    narrow.load_state_dict(own.state_dict(), strict=False)  # Its second names are of the same tensors.
     wide = nnunet_network(plans_json(planned, FOREGROUND), deep_supervision=False)
     return widened(narrow.state_dict(), wide.state_dict())
 
@@ -116,7 +139,7 @@ def _train(network: Any, planned: Planned) -> None:
         flips = [axis for axis in (2, 3, 4) if random.random() < 0.5]
         image, target = image[None, None].flip(flips), target.flip(flips)
         with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
-            logits = network(image)
+            logits = network(image.contiguous(memory_format=torch.channels_last_3d))
         logits = logits.float()
         p = torch.sigmoid(logits)
         overlap = (2 * (p * target).sum((2, 3, 4)) + 1) / (p.sum((2, 3, 4)) + target.sum((2, 3, 4)) + 1)
