@@ -66,7 +66,8 @@ def _ensemble(first: Bundle, second: Bundle, name: str | None) -> BundleSpec:
         name=name or f"{first.name[:55]}-ensemble",
         licence=licence,
         title=f"{first.title}; averaged with nnU-Net: {second.title}"[:250],
-        # What was measured holds for one model, not for the mean.
+        # What both find together is shown. What was measured holds for one model, not for the mean.
+        lesions=None,
         metrics={},
         origin={"kind": "ensemble", "first": _facts(first), "second": _facts(second)},
     )

@@ -69,6 +69,15 @@ def test_one_bundle_holds_both_and_says_so(abnormality: Bundle, zenodo: Bundle) 
         ensemble_bundles(abnormality.path, both.path, "more")
 
 
+def test_an_ensemble_shows_the_lesions_that_its_first_model_shows_on_request(tmp_path: Path) -> None:
+    first = analytic.write_fine_with_lesions(tmp_path / "first")
+    labels = {"background": 0, "cortex": 1, "mass": 2}
+    both = ensemble_bundles(first.path, made.write_model(tmp_path / "model", labels), "both", folder=tmp_path / "both")
+    assert first.lesions is not None
+    assert both.lesions is None
+    assert both.finds_lesions
+
+
 @pytest.mark.parametrize(
     ("outputs", "labels"),
     [
