@@ -13,6 +13,7 @@ import analytic_bundles as analytic  # noqa: E402
 
 from KidneySegLib.errors import ModelError  # noqa: E402
 from KidneySegLib.models import Bundle, find_bundle, read_bundle, verify_bundle, write_bundle  # noqa: E402
+from KidneySegLib.models.bundle import LesionsOnRequest  # noqa: E402
 from KidneySegLib.models.ensemble import check_ensemble  # noqa: E402
 from KidneySegLib.models.manifest import parse_manifest  # noqa: E402
 from KidneySegLib.models.nnunet import import_nnunet  # noqa: E402
@@ -69,10 +70,10 @@ def test_one_bundle_holds_both_and_says_so(abnormality: Bundle, zenodo: Bundle) 
         ensemble_bundles(abnormality.path, both.path, "more")
 
 
-def test_an_ensemble_shows_the_lesions_that_its_first_model_shows_on_request(tmp_path: Path) -> None:
-    first = analytic.write_fine_with_lesions(tmp_path / "first")
-    labels = {"background": 0, "cortex": 1, "mass": 2}
-    both = ensemble_bundles(first.path, made.write_model(tmp_path / "model", labels), "both", folder=tmp_path / "both")
+def test_an_ensemble_shows_the_lesions_that_its_first_model_shows_on_request(tmp_path: Path, zenodo: Bundle) -> None:
+    spec = analytic.spec("first", outputs=("parenchyma", "abnormality"), lesions=LesionsOnRequest())
+    first = write_bundle(tmp_path / "first", spec, analytic.pointwise_state([(0.0, 0.0), (1.0, 0.0)]))
+    both = ensemble_bundles(first.path, zenodo.path, "both", folder=tmp_path / "both")
     assert first.lesions is not None
     assert both.lesions is None
     assert both.finds_lesions
