@@ -19,7 +19,7 @@ class BatchSettings:
         precision: as for ``kidneyseg segment``.
         mirror: as for ``kidneyseg segment``.
         use_localiser: find the kidneys on a coarse grid first.
-        find_lesions: also look for cysts and masses.
+        find_lesions: show cysts and masses too.
         raw: also write the network's own label map.
         model_sha256: the bundle's digest; each worker compares its own copy with it.
         localiser_sha256: the localiser's, or None.

@@ -25,8 +25,7 @@ class Evidence:
         grid: the network's grid.
         box: the region, a part of the grid.
         passes: uint8 (passes, structures, z, y, x): probabilities times 255 of `EVIDENCE_OF` (the second is absent
-            where the model does not divide parenchyma), one pass plain, the others mirrored; where the model has a
-            lesion model, the last is what that says.
+            where the model does not divide parenchyma), one pass plain, the others mirrored.
     """
 
     grid: Grid

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from KidneySegLib.errors import InputError
-from KidneySegLib.models import find_bundle
+from KidneySegLib.models import BundleSpec, Normalisation, find_bundle, write_bundle
+from KidneySegLib.networks import build_network
 from KidneySegLib.training.abnormality.ablation import run_ablation, table_of, variants
 from KidneySegLib.training.abnormality.config import ADDITIONS, DEFAULT_RECIPE, AbnormalityRecipe, load_recipe
 from KidneySegLib.training.abnormality.losses import abnormality_loss, present_dice_loss, top_k_entropy
@@ -191,11 +192,42 @@ def test_weights_of_the_fine_network_are_begun_with() -> None:
     assert trainer.start_from_bundle("kidneyseg-arterial") == len(given)
     own = trainer.network.state_dict()
     assert torch.equal(own["encoder.3.0.weight"], given["encoder.3.0.weight"].float())
-    joint = own["decoder.1.0.weight"]
-    assert joint.shape[1] == given["decoder.1.0.weight"].shape[1] + 16
-    assert torch.equal(joint[:, :-16], given["decoder.1.0.weight"].float())
-    assert torch.equal(own["head.weight"][1], given["head.weight"][0].float())
+    assert torch.equal(own["context.encoder.1.0.weight"], given["context.encoder.1.0.weight"].float())
     assert float(own["head.weight"][0].abs().sum()) == 0
+    for row, theirs in ((1, 0), (2, 2)):  # Parenchyma and abnormality; the other has cortex between them.
+        assert torch.equal(own["head.weight"][row], given["head.weight"][theirs].float())
+        assert torch.equal(own["head.bias"][row], given["head.bias"][theirs].float())
+
+
+def test_weights_of_a_network_without_context_are_begun_with(tmp_path: Path, tiny: AbnormalityRecipe) -> None:
+    arguments = {"in_channels": 1, "out_channels": 2, "features": [4, 6, 8], "normalisation": "instance"}
+    weights = build_network("UNet3D", {**arguments, "activation": "leaky_relu"}).state_dict()
+    spec = BundleSpec(
+        name="plain",
+        version="1",
+        title="t",
+        licence="Apache-2.0",
+        citation="",
+        intended_use="tests",
+        network="UNet3D",
+        network_arguments={**arguments, "activation": "leaky_relu"},
+        spacing_mm=(1.5, 1.5, 1.5),
+        patch_size=(24, 24, 24),
+        size_multiple=(4, 4, 4),
+        normalisation=Normalisation(-250.0, 500.0, 50.0, 150.0),
+        outputs=("parenchyma", "cortex"),
+        activation="sigmoid",
+    )
+    plain = write_bundle(tmp_path / "plain", spec, weights)
+    pools = [SamplePool(1, tiny.network.box, 2, False, CPU) for _ in range(2)]
+    trainer = AbnormalityTrainer(tiny, CPU, *pools)
+    assert trainer.start_from_bundle(str(plain.path)) == len(weights)
+    own = trainer.network.state_dict()
+    given = load_file(str(plain.path / "weights.safetensors"))
+    joint, theirs = own["decoder.0.0.weight"], given["decoder.0.0.weight"]
+    assert joint.shape[1] == theirs.shape[1] + 4
+    assert torch.equal(joint[:, :-4], theirs.float())
+    assert torch.equal(own["head.weight"][1], given["head.weight"][0].float())
 
 
 def test_a_run_makes_a_model_with_its_margin(tiny: AbnormalityRecipe, tmp_path: Path) -> None:

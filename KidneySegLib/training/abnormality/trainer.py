@@ -61,8 +61,8 @@ class AbnormalityTrainer(Trainer):
     def start_from_bundle(self, name: str) -> int:
         """Begin with a bundle's weights where they fit; gives how many tensors did.
 
-        Of a convolution that has more inputs here, the inputs that both have take over. A sigmoid network's output for
-        parenchyma becomes the softmax logit of parenchyma against a background of 0, which is the same probability.
+        Of a convolution that has more inputs here, the inputs that both have take over. A sigmoid network's outputs
+        become softmax logits against a background of 0, which of one alone is the same probability.
 
         Raises:
             InputError: if nothing fits.
@@ -88,10 +88,13 @@ class AbnormalityTrainer(Trainer):
         if not taken:
             raise InputError(f"The weights of the model {name} do not fit this network. Leave start_from empty.")
         if "parenchyma" in bundle.outputs and given["head.weight"].shape[1] == fresh["head.weight"].shape[1]:
-            row = bundle.outputs.index("parenchyma")
             weight, bias = fresh["head.weight"] * 0.1, torch.full_like(fresh["head.bias"], _RARE_BIAS)
             weight[0], bias[0] = 0.0, 0.0
-            weight[1], bias[1] = given["head.weight"][row].to(weight.dtype), given["head.bias"][row].to(bias.dtype)
+            for own_row, name in enumerate(self.config.outputs):
+                if own_row and name in bundle.outputs:
+                    row = bundle.outputs.index(name)
+                    weight[own_row] = given["head.weight"][row].to(weight.dtype)
+                    bias[own_row] = given["head.bias"][row].to(bias.dtype)
             fresh["head.weight"], fresh["head.bias"] = weight, bias
             taken += 2
         self.network.load_state_dict(fresh)
