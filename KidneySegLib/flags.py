@@ -62,6 +62,11 @@ FLAGS: dict[str, Flag] = {
             _W,
             "Cyst and mass were told apart by HU and homogeneity alone: a hyperdense cyst counts as a mass.",
         ),
+        Flag(
+            "cyst_or_mass_suspected",
+            _I,
+            "Something at a kidney may be a cyst or a mass: look at it, or segment again with cysts and masses shown.",
+        ),
         Flag("cysts_in_kidney", _I, "This model does not tell cysts: they are part of the parenchyma."),
         Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
         # Ultrasound.

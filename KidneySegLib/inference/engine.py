@@ -20,7 +20,7 @@ from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
 from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
-from KidneySegLib.inference.lesions import shown_lesions, without_lesions
+from KidneySegLib.inference.lesions import SUSPECTED, lie_at_parenchyma, without_lesions, worth_showing
 from KidneySegLib.inference.localiser import Overview, localise
 from KidneySegLib.inference.network import ReadyNetwork, normalise
 from KidneySegLib.inference.nnunet_case import find_labels, raw_table
@@ -39,7 +39,7 @@ from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.inference.two_stage import CYSTS_IN_KIDNEY, find_two_stage
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
-from KidneySegLib.labels import ABNORMALITY_LABEL
+from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import find_bundle, find_localiser
 from KidneySegLib.progress import Progress
@@ -180,7 +180,8 @@ class Engine:
         if self.bundle.nnunet is not None:
             return self._run_nnunet(image, progress)
         second = Partner(self._partner, self.bundle.outputs, image) if self._partner is not None else None
-        case = _Case(self.shown, self._fine, image, frame_of(image), progress, second)
+        hidden = self.bundle.finds_lesions and not self.shown.finds_lesions
+        case = _Case(self.bundle, self._fine, image, frame_of(image), progress, second, hide_lesions=hidden)
         overview: Overview | None = None
         with case.timed("localise"):
             if self._coarse is not None:
@@ -211,6 +212,7 @@ class Engine:
                 for note in (network.notes if network is not None else ())
             ),
             evidence=tuple(case.evidence) if case.keeps_evidence else None,
+            flags=(SUSPECTED,) if case.hides_lesions else (),
         )
 
     def _run_two_stage(self, networks: TwoStageNetworks, image: sitk.Image, progress: Progress) -> EngineResult:
@@ -298,6 +300,8 @@ class _Case(StageClock):
         frame: Frame,
         progress: Progress,
         second: Partner | None = None,
+        *,
+        hide_lesions: bool = False,
     ) -> None:
         super().__init__()
         self.frame = frame
@@ -307,6 +311,9 @@ class _Case(StageClock):
         self._second = second
         self._image = image
         self._progress = progress
+        self._hide_lesions = hide_lesions
+        #: Whether some lay at a kidney.
+        self.hides_lesions = False
         self._parts: list[tuple[NDArray[np.uint8], Box]] = []
         self.evidence: list[Evidence] = []
         self.keeps_evidence = has_evidence(spec) and network.passes_per_tile > 1
@@ -368,8 +375,8 @@ class _Case(StageClock):
             self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
         if self._spec.lesions is not None:
             z, y, x = (slice(m, n - m) for m, n in zip(self._spec.margin, volume.shape, strict=True))
-            values = shown_lesions(values, volume[z, y, x], self._spec)
-        return values[: len(self._spec.outputs)], passes, region
+            values = worth_showing(values, volume[z, y, x], self._spec)
+        return values, passes, region
 
     def _network_input(self, region: Box) -> Float32:
         """The normalised volume of a region and the network's margin, with air where that reaches beyond the scan."""
@@ -407,14 +414,13 @@ class _Case(StageClock):
         """Write a region's labels onto the scan's voxels, those of its core."""
         with self.timed("resample"):
             z, y, x = core.within(region)
+            kept, decide = values[:, z, y, x], training_labels(self._spec)
             labels, box = write_back(
-                values[:, z, y, x],
-                self.grid,
-                core,
-                self._image,
-                training_labels(self._spec),
-                lambda fraction: self._report("resample", fraction),
+                kept, self.grid, core, self._image, decide, lambda fraction: self._report("resample", fraction)
             )
+            if self._hide_lesions:
+                labels[labels == ABNORMALITY_LABEL] = TrainingLabel.BACKGROUND
+                self.hides_lesions = self.hides_lesions or lie_at_parenchyma(decide(kept))
             found = _bounds(labels)
             if found is not None:
                 place = Box(

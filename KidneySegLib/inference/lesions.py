@@ -1,8 +1,9 @@
 """Cysts and masses that the fine network has an output for, where they are shown on request only.
 
-Asked or not, what the network calls abnormal is hardly ever what it calls parenchyma. To say that something is a cyst
-or a mass is another matter: a network that has seen phantoms alone now and then takes a wide pelvis or a loop of bowel
-for one. So only what is large enough counts, and only in kidneys that hold contrast medium.
+Asked or not, what the network calls abnormal is no parenchyma. To say that something is a cyst or a mass is another
+matter: a network that has seen phantoms alone now and then takes a wide pelvis or a loop of bowel for one. So only what
+is large enough counts, and only in kidneys that hold contrast medium; and where nobody asked, it is not labelled, but a
+flag says that something lies at a kidney.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from KidneySegLib.inference.labelling import training_labels
 from KidneySegLib.inference.tiling import Float32
-from KidneySegLib.labels import ABNORMALITY_LABEL
+from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models.bundle import Bundle, BundleSpec
 
 #: Kidneys without contrast medium have 25 to 45 HU, and in them a cyst or mass hardly shows: networks take a wide
 #: pelvis and parenchyma for a cyst there.
 ENHANCED_HU = 60.0
+#: Raised where lesions that are not shown lie at a kidney.
+SUSPECTED = "cyst_or_mass_suspected"
+#: What lies within so many voxels of parenchyma lies at it.
+_AT_VOXELS = 2
 
 
 def without_lesions(bundle: Bundle) -> Bundle:
@@ -26,7 +32,20 @@ def without_lesions(bundle: Bundle) -> Bundle:
     return bundle if bundle.lesions is None else replace(bundle, outputs=bundle.outputs[:-1], lesions=None)
 
 
-def shown_lesions(values: Float32, volume: Float32, spec: BundleSpec) -> Float32:
+def lie_at_parenchyma(labels: NDArray[np.uint8]) -> bool:
+    """Whether any abnormality of a map (z, y, x) of training labels lies at parenchyma."""
+    from scipy import ndimage
+
+    abnormal = labels == ABNORMALITY_LABEL
+    if not abnormal.any():
+        return False
+    near = ndimage.binary_dilation(
+        np.isin(labels, (TrainingLabel.MEDULLA, TrainingLabel.CORTEX)), iterations=_AT_VOXELS
+    )
+    return bool((near & abnormal).any())
+
+
+def worth_showing(values: Float32, volume: Float32, spec: BundleSpec) -> Float32:
     """Probabilities with those abnormalities that are worth showing, in place.
 
     Args:

@@ -13,7 +13,14 @@ import SimpleITK as sitk
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference import Engine
 from KidneySegLib.inference.labelling import training_labels
-from KidneySegLib.inference.lesions import shown_lesions, shows_contrast, without_lesions, without_small
+from KidneySegLib.inference.lesions import (
+    SUSPECTED,
+    lie_at_parenchyma,
+    shows_contrast,
+    without_lesions,
+    without_small,
+    worth_showing,
+)
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models import Bundle, read_bundle, write_bundle
 from KidneySegLib.models.bundle import LesionsOnRequest
@@ -90,7 +97,7 @@ def test_the_rules_are_one_after_the_other() -> None:
     values[2, :4, :4, :4], values[2, 6, 6, 6] = 0.9, 0.9
     for hu, count in ((150.0, 64), (40.0, 0)):
         volume = np.full((8, 8, 8), (hu - n.mean_hu) / n.standard_deviation_hu, np.float32)
-        shown = shown_lesions(values.copy(), volume, spec)
+        shown = worth_showing(values.copy(), volume, spec)
         assert (shown[2] > 0).sum() == count
         np.testing.assert_array_equal(shown[:2], values[:2])
 
@@ -109,12 +116,27 @@ def test_lesions_are_shown_on_request_only(fine: Bundle) -> None:
     assert asked.raw_names[ABNORMALITY_LABEL] == "abnormality"
     assert ABNORMALITY_LABEL not in quiet.raw_names
     assert not (sitk.GetArrayViewFromImage(quiet.labels) == ABNORMALITY_LABEL).any()
+    assert (quiet.flags, asked.flags) == ((SUSPECTED,), ())
+    # What is not shown is no parenchyma either.
+    for label in (TrainingLabel.MEDULLA, TrainingLabel.CORTEX):
+        counts = [(sitk.GetArrayViewFromImage(result.labels) == label).sum() for result in (quiet, asked)]
+        assert counts[0] == counts[1] > 500
     assert not without_lesions(fine).finds_lesions
     shown = a.write_fine_with_lesions(fine.path.parent / "shown", lesions=None)
     assert without_lesions(shown) is shown
     engine = Engine(shown, device="cpu", precision="float32")
     assert engine.shown.finds_lesions
     assert (sitk.GetArrayViewFromImage(engine.run(scan()).labels) == ABNORMALITY_LABEL).any()
+
+
+def test_what_lies_elsewhere_is_not_suspected() -> None:
+    labels = np.zeros((12, 12, 12), np.uint8)
+    assert not lie_at_parenchyma(labels)
+    labels[:4, :4, :4] = TrainingLabel.CORTEX
+    labels[8:, 8:, 8:] = ABNORMALITY_LABEL
+    assert not lie_at_parenchyma(labels)
+    labels[5, 2, 2] = ABNORMALITY_LABEL
+    assert lie_at_parenchyma(labels)
 
 
 def test_evidence_of_a_network_with_lesions_is_that_of_its_parenchyma_and_cortex(fine: Bundle) -> None:
