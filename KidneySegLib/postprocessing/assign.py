@@ -200,14 +200,19 @@ def _plausible_only(
     import SimpleITK as sitk
 
     scan = sitk.GetArrayViewFromImage(image)
-    kept = []
-    seen = 0
-    if overview is not None:
-        seen = sum(kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE for piece in pieces)
-    for piece in pieces:
+
+    def hu_of(piece: Piece) -> NDArray[np.float32]:
         region = tuple(slice(s.start + o, s.stop + o) for s, o in zip(piece.box, start_zyx, strict=True))
         mask = (numbers[piece.box] == piece.number) & _IS_PARENCHYMA[codes[piece.box]]
-        why = why_no_kidney(piece, scan[region][mask].astype(np.float32), midline, pelvis_top_mm, overview, seen)
+        return np.asarray(scan[region][mask], np.float32)
+
+    kept = []
+    seen: list[float] = []
+    if overview is not None:
+        shown = [piece for piece in pieces if kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE]
+        seen = [float(np.median(hu)) for hu in map(hu_of, shown) if hu.size]
+    for piece in pieces:
+        why = why_no_kidney(piece, hu_of(piece), midline, pelvis_top_mm, overview, seen)
         if why is None:
             kept.append(piece)
         else:

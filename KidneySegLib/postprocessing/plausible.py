@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +28,13 @@ MIN_KIDNEY_SHARE = 0.25
 UNSEEN_SHARE = 0.2
 SEEN_SHARE = 0.4
 SMALL_UNSEEN_MM3 = 40_000.0
-#: Parenchyma measures 30 to 50 HU unenhanced as a rule, 14 in one development scan; urine and bile mostly 0 to 10.
+#: Parenchyma measures 30 to 50 HU unenhanced as a rule, 14 in one development scan; urine and bile mostly 0 to 10. Not
+#: asked of a piece that the localiser calls kidney for `SEEN_SHARE`: of a small kidney full of fat half is dark.
 MIN_MEDIAN_HU = 11.0
+#: Both kidneys of a patient, and a graft, get the same contrast medium. A piece that the localiser does not see and
+#: that has less than this share of the median HU of one that it sees, where that is enhanced, is muscle or bowel.
+DARK_SHARE = 0.5
+ENHANCED_HU = 100.0
 #: No parenchyma is brighter than the aorta of a fast bolus; bone, metal and excreted contrast are.
 MAX_MEDIAN_HU = 450.0
 #: Gas in the middle of it: bowel.
@@ -49,7 +55,7 @@ def why_no_kidney(
     midline: Midline | None,
     pelvis_top_mm: float | None,
     overview: sitk.Image | None,
-    seen_pieces: int = 0,
+    seen_medians_hu: Sequence[float] = (),
 ) -> str | None:
     """The reason why a piece cannot be kidney, or None if it can.
 
@@ -59,8 +65,9 @@ def why_no_kidney(
         midline: the patient's midline, if known.
         pelvis_top_mm: world z of the iliac crests, if they are seen.
         overview: the localiser's map, if there is one.
-        seen_pieces: how many pieces of the case the localiser calls kidney for at least `SEEN_SHARE`.
+        seen_medians_hu: median HU of each piece of the case that the localiser calls kidney for at least `SEEN_SHARE`.
     """
+    seen = False
     if overview is not None:
         share = overview_shares(piece.tissue_mm, overview)
         other = max((OverviewLabel.LIVER, OverviewLabel.SPLEEN), key=lambda label: share[label])
@@ -68,11 +75,16 @@ def why_no_kidney(
             return f"lies in the {other.name.lower()}"
         tissue_mm3 = piece.parenchyma_mm3 or piece.volume_mm3
         others_needed = 1 if tissue_mm3 < SMALL_UNSEEN_MM3 else 2
-        if seen_pieces >= others_needed and share[OverviewLabel.KIDNEY] < UNSEEN_SHARE:
-            return "is not where the overview shows a kidney"
+        seen = bool(share[OverviewLabel.KIDNEY] >= SEEN_SHARE)
+        if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE:
+            if len(seen_medians_hu) >= others_needed:
+                return "is not where the overview shows a kidney"
+            brightest = max(seen_medians_hu, default=0.0)
+            if len(hu) and brightest >= ENHANCED_HU and float(np.median(hu)) < DARK_SHARE * brightest:
+                return f"is far darker than the kidney beside it (median {float(np.median(hu)):.0f} HU)"
     if len(hu) and piece.parenchyma_mm3 > 0:
         median = float(np.median(hu))
-        if median < MIN_MEDIAN_HU:
+        if median < MIN_MEDIAN_HU and not seen:
             return f"is fluid or fat (median {median:.0f} HU)"
         if median > MAX_MEDIAN_HU:
             return f"is bone, metal or excreted contrast (median {median:.0f} HU)"

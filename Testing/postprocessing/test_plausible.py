@@ -165,3 +165,23 @@ def test_a_bladder_taken_for_a_cyst_is_no_kidney_for_its_size() -> None:
     kidneys = assign_kidneys(result_of(labels, Patient((RIGHT,)).overview()), image)
     assert ids_at(kidneys.labels, RIGHT.centre, rim.centre, urine.centre) == [2, 0, 0]
     assert "is not where the overview shows a kidney" in " ".join(kidneys.notes)
+
+
+@pytest.mark.parametrize(("hu", "stays"), [(40, False), (160, True)])
+def test_an_unseen_piece_far_darker_than_the_kidney_that_is_seen_is_muscle(hu: int, stays: bool) -> None:
+    # As large as a kidney, so that its size does not speak against it.
+    muscle = Blob((60, -10, -150), (24, 24, 50), 0.5, hu=hu)
+    image, labels = Patient((RIGHT, muscle)).scan(extent=(400, 280, 480))
+    kidneys = assign_kidneys(result_of(labels, Patient((RIGHT,)).overview()), image)
+    found = ids_at(kidneys.labels, RIGHT.centre, muscle.centre)
+    assert found[0] > 0
+    assert (found[1] > 0) == stays
+    assert ("far darker" in " ".join(kidneys.notes)) == (not stays)
+
+
+def test_a_kidney_that_the_localiser_sees_stays_though_half_of_it_is_fat() -> None:
+    shrunken = Blob((-58, 20, 0), (16, 16, 26), 3.0, hu=4)
+    image, labels = Patient((LEFT, shrunken)).scan()
+    for overview, stays in ((Patient((LEFT, shrunken)).overview(), True), (Patient((LEFT,)).overview(), False)):
+        kidneys = assign_kidneys(result_of(labels, overview), image)
+        assert (ids_at(kidneys.labels, shrunken.centre)[0] > 0) == stays
