@@ -260,7 +260,8 @@ def _make_folder(output: Path) -> None:
         if output.exists() and not output.is_dir():
             raise OutputError(f"{output} is a file, but a folder for the results was expected. Choose another one.")
         output.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in output.iterdir()} - {LOCK_NAME, f".{output.name}.{MARK}.part"}
+        # The mark of another that is just being written counts as one, and so does what a killed writer left of it.
+        names = {path.name for path in output.iterdir()} - {LOCK_NAME, f".{MARK}.part"}
         if names and not (output / MARK).is_file():
             raise OutputError(
                 f"The folder {output} is not empty and holds no batch of KidneySeg (no {MARK}). Choose an empty or new "

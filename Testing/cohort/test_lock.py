@@ -98,3 +98,28 @@ class TestWithoutLocksOfTheDisk:
             pass
         with only_batch(tmp_path):
             pass
+
+
+def test_a_folder_whose_mark_is_just_being_written_is_a_batchs(tmp_path: Path) -> None:
+    from KidneySegLib.cohort.batch import MARK, _make_folder
+    from KidneySegLib.files import write_json
+
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    (folder / LOCK_NAME).touch()
+    seen: list[list[str]] = []
+
+    def fsync(_handle: int) -> None:
+        # Between the file's first byte and its own name: what another batch sees then.
+        seen.append(sorted(path.name for path in folder.iterdir()))
+        _make_folder(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        write_json(folder / MARK, {})
+    assert len(seen) == 1
+    assert len(seen[0]) == 2
+    (folder / "holiday.jpg").touch()
+    (folder / MARK).unlink()
+    with pytest.raises(OutputError, match="not empty"):
+        _make_folder(folder)

@@ -236,7 +236,8 @@ def test_bundles_that_cannot_be_trained_are_named() -> None:
         network_config(find_bundle("kidneyseg-localiser"), load_settings())
     config = network_config(find_bundle("kidneyseg-arterial"), load_settings())
     assert config.patch == (80, 64, 64)
-    assert config.box == (112, 96, 96)
+    assert config.seen == (112, 96, 96)
+    assert config.box == (144, 128, 128)
 
 
 def _pools(bundle: Bundle) -> tuple[SamplePool, SamplePool]:
