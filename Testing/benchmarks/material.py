@@ -17,7 +17,7 @@ import numpy as np
 
 from Testing.benchmarks.phantoms import NOISE_HU, painted, sampled
 from Testing.benchmarks.plans import CONFIGURATION, Planned, ScanPlan, dataset_json, plans_json
-from Testing.benchmarks.weights import FOREGROUND, TRAINING_SEEDS, learnt
+from Testing.benchmarks.weights import FOREGROUND, TRAINING_SEEDS, fresh, learnt
 
 #: Counts up when what is made here changes.
 VERSION = 5
@@ -97,10 +97,11 @@ def _rendered(seed: int, shape: tuple[int, int, int], spacing: tuple[float, floa
     return hu, labels, grid
 
 
-def make_model(planned: Planned) -> Model:
+def make_model(planned: Planned, *, untrained: bool = False) -> Model:
     """A network with weights that have learnt phantoms' kidneys; made where it is not there yet.
 
-    It learns on this machine, so weights differ a little from machine to machine; both sides get the same.
+    It learns on this machine, so weights differ a little from machine to machine; both sides get the same. Untrained,
+    it serves to time the network, whose work does not depend on its weights.
     """
     import torch
 
@@ -111,6 +112,8 @@ def make_model(planned: Planned) -> Model:
         f"{' and '.join(' x '.join(map(str, patch)) for patch in planned.training_patches)} "
         f"voxels from {len(TRAINING_SEEDS)} phantoms, from a fixed seed"
     )
+    if untrained:
+        made, key = "fresh weights from a fixed seed", f"{key}-untrained"
     folder = cache_folder() / f"model-{planned.name}-{key}"
     model = Model(planned, folder / "nnunet", folder / "bundle", made)
     checkpoint = model.folder / "fold_0" / "checkpoint_final.pth"
@@ -122,7 +125,7 @@ def make_model(planned: Planned) -> Model:
         (work / "nnunet" / "plans.json").write_text(json.dumps(plans))
         (work / "nnunet" / "dataset.json").write_text(json.dumps(dataset_json()))
         content = {
-            "network_weights": learnt(planned),
+            "network_weights": fresh(planned) if untrained else learnt(planned),
             "trainer_name": "nnUNetTrainer",
             "init_args": {"configuration": CONFIGURATION},
             "inference_allowed_mirroring_axes": (0, 1, 2),

@@ -80,7 +80,7 @@ THICK = Planned(
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     _NARROW,
     ((16, 128, 128), (16, 224, 224)),
-    800,
+    2000,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
@@ -93,7 +93,7 @@ ISOTROPIC = Planned(
     (_SAME, *((_HALF,) * 5)),
     _NARROW,
     ((64, 64, 64), (64, 128, 128)),
-    800,
+    2000,
 )
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(

@@ -96,6 +96,8 @@ def print_record(record: Mapping[str, Any]) -> None:
     console.print(table)
     for name, scan in record["scans"].items():
         _print_scan(console, name, scan)
+    if record.get("network_alone"):
+        _print_scan(console, "network alone", record["network_alone"])
     if record.get("agreement"):
         table = Table("agreement of masks, Dice", "parenchyma", "cortex")
         for name, values in record["agreement"].items():

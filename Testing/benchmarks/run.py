@@ -5,6 +5,7 @@
     python Testing/benchmarks/run.py --quick        tiny sizes, to see that everything runs: not for comparison
     python Testing/benchmarks/run.py --device cuda  on a graphics card, both sides
     python Testing/benchmarks/run.py --only slices training_step   these parts of FULL=1, into the record that is there
+    python Testing/benchmarks/run.py --only network training_step  no weights to be learnt first: some five minutes
     python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
 
 Weights and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
@@ -37,6 +38,8 @@ from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 PAIRS = 5
 #: What only FULL=1 measures beside other scans and networks, and ``--only`` by itself.
 PARTS = ("slices", "training_step")
+#: What ``--only`` measures with weights that have learnt nothing: its work does not depend on them.
+NETWORK = "network"
 
 
 def main() -> None:
@@ -48,7 +51,9 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output", type=Path, default=ROOT / "benchmark.json")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=(), help="only these, into the record of a run")
+    parser.add_argument(
+        "--only", nargs="+", choices=(NETWORK, *PARTS), default=(), help="only these, into the record of a run"
+    )
     parser.add_argument("--prepare", action="store_true", help="only make weights and scans")
     given = parser.parse_args()
     benchmark = Benchmark(given)
@@ -87,23 +92,21 @@ class Benchmark:
 
     def add(self, parts: Sequence[str]) -> None:
         """Measure some parts only, and put them into the record that is there."""
-        if not self.given.output.is_file():
+        if self.given.output.is_file():
+            self.record = json.loads(self.given.output.read_text())
+            if self.record["machine"]["processor"] != processor()["processor"]:
+                raise SystemExit(f"{self.given.output} was measured on another machine: make benchmark first.")
+        elif NETWORK in parts:
+            self.measure_machine()
+        else:
             raise SystemExit(f"{self.given.output} must be the record of a run: make benchmark first.")
-        self.record = json.loads(self.given.output.read_text())
-        if self.record["machine"]["processor"] != processor()["processor"]:
-            raise SystemExit(f"{self.given.output} was measured on another machine: make benchmark first.")
         self.measure_parts(parts)
         record.print_record(self.record)
 
     def run(self) -> None:
         planned = plans.QUICK if self.given.quick else plans.THICK
         scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
-        self.say("machine")
-        self.record["machine"] = {
-            **processor(),
-            "threads": self.threads,
-            "limits": measure_limits(self.threads, self.device),
-        }
+        self.measure_machine()
         with tempfile.TemporaryDirectory() as folder:
             self.compare(planned, scan_plan, Path(folder), main=True)
             if self.given.prepare:
@@ -116,6 +119,14 @@ class Benchmark:
         self.save()
         record.print_record(self.record)
         print(f"\n{self.given.output}")
+
+    def measure_machine(self) -> None:
+        self.say("machine")
+        self.record["machine"] = {
+            **processor(),
+            "threads": self.threads,
+            "limits": measure_limits(self.threads, self.device),
+        }
 
     def compare(self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, main: bool) -> None:
         """One network on one scan, both sides; the main one gives the record its ratios and the agreement."""
@@ -182,6 +193,19 @@ class Benchmark:
             self.record["spread"] = found["ratios"]
         self.save()
 
+    def network_alone(self) -> None:
+        """One tile, both sides in turn, with weights that have learnt nothing."""
+        planned = plans.QUICK if self.given.quick else plans.THICK
+        scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
+        self.say("network: one tile, both sides in turn")
+        model = material.make_model(planned, untrained=True)
+        found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
+        found.update(time_tiles(model, material.make_scan(scan_plan), PAIRS, self.device, self.threads))
+        self.shares(model, found)
+        found["ratios"] = record.ratios_of(found)
+        self.record["network_alone"] = found
+        self.save()
+
     def shares(self, model: material.Model, found: dict[str, Any]) -> None:
         """The fraction of the machine's matrix rate that each side's network reaches."""
         plan = json.loads((model.folder / "plans.json").read_text())
@@ -208,6 +232,8 @@ class Benchmark:
         self.measure_parts(PARTS)
 
     def measure_parts(self, parts: Sequence[str]) -> None:
+        if NETWORK in parts:
+            self.network_alone()
         if "slices" in parts:
             self.say("cost by slices")
             self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
@@ -215,7 +241,7 @@ class Benchmark:
         if "training_step" in parts:
             self.say("training step")
             planned = plans.QUICK if self.given.quick else plans.THICK
-            seconds = extras.training_step(material.make_model(planned), 3)
+            seconds = extras.training_step(material.make_model(planned, untrained=True), 3)
             self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
             self.save()
 

@@ -69,6 +69,12 @@ def own_network(plans: dict[str, Any], theirs: Any, *, deep_supervision: bool) -
     return network.to(memory_format=torch.channels_last_3d)
 
 
+def fresh(planned: Planned) -> dict[str, Any]:
+    """Weights of a plan's network that have learnt nothing, under nnU-Net's names."""
+    network = nnunet_network(plans_json(planned, FOREGROUND), deep_supervision=False)
+    return dict(network.state_dict())
+
+
 def learnt(planned: Planned) -> dict[str, Any]:
     """Weights of a plan's network, under nnU-Net's names, after its narrow one has learnt.
 
