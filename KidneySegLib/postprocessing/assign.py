@@ -207,12 +207,13 @@ def _plausible_only(
         return np.asarray(scan[region][mask], np.float32)
 
     kept = []
+    values = [hu_of(piece) for piece in pieces]
     seen: list[float] = []
     if overview is not None:
-        shown = [piece for piece in pieces if kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE]
-        seen = [float(np.median(hu)) for hu in map(hu_of, shown) if hu.size]
-    for piece in pieces:
-        why = why_no_kidney(piece, hu_of(piece), midline, pelvis_top_mm, overview, seen)
+        shown = [kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE for piece in pieces]
+        seen = [float(np.median(hu)) for hu, is_shown in zip(values, shown, strict=True) if is_shown and hu.size]
+    for piece, hu in zip(pieces, values, strict=True):
+        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen)
         if why is None:
             kept.append(piece)
         else:

@@ -68,6 +68,7 @@ def why_no_kidney(
         seen_medians_hu: median HU of each piece of the case that the localiser calls kidney for at least `SEEN_SHARE`.
     """
     seen = False
+    median = float(np.median(hu)) if len(hu) else None
     if overview is not None:
         share = overview_shares(piece.tissue_mm, overview)
         other = max((OverviewLabel.LIVER, OverviewLabel.SPLEEN), key=lambda label: share[label])
@@ -80,10 +81,9 @@ def why_no_kidney(
             if len(seen_medians_hu) >= others_needed:
                 return "is not where the overview shows a kidney"
             brightest = max(seen_medians_hu, default=0.0)
-            if len(hu) and brightest >= ENHANCED_HU and float(np.median(hu)) < DARK_SHARE * brightest:
-                return f"is far darker than the kidney beside it (median {float(np.median(hu)):.0f} HU)"
-    if len(hu) and piece.parenchyma_mm3 > 0:
-        median = float(np.median(hu))
+            if median is not None and brightest >= ENHANCED_HU and median < DARK_SHARE * brightest:
+                return f"is far darker than the kidney beside it (median {median:.0f} HU)"
+    if median is not None and piece.parenchyma_mm3 > 0:
         if median < MIN_MEDIAN_HU and not seen:
             return f"is fluid or fat (median {median:.0f} HU)"
         if median > MAX_MEDIAN_HU:
