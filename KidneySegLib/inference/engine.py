@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError, ModelError
 from KidneySegLib.inference.backend import BackendMaker, make_backend
+from KidneySegLib.inference.cortex_border import with_cortex_as_seen
 from KidneySegLib.inference.device import choose_device
 from KidneySegLib.inference.ensemble import Partner
 from KidneySegLib.inference.evidence import Evidence, evidence_of, has_evidence
-from KidneySegLib.inference.grid import Box, Frame, Grid, frame_of, grid_of, size3
+from KidneySegLib.inference.grid import Box, Frame, Grid, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import kidney_mask, training_labels
 from KidneySegLib.inference.lesions import SUSPECTED, lie_at_parenchyma, without_lesions, worth_showing
 from KidneySegLib.inference.localiser import Overview, localise
@@ -338,7 +339,7 @@ class _Case(StageClock):
         for core in cores:
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
-                values, passes, region = self._look(core)
+                values, passes, volume, region = self._look(core)
                 if overview is None:
                     break
                 found = kidney_mask(values, self._spec)
@@ -353,7 +354,7 @@ class _Case(StageClock):
                 if larger is None:
                     break
                 core = core.union(larger)
-            self._keep(values, region, core if grow else region)
+            self._keep(values, volume, region, core if grow else region)
             if passes:
                 kept = core if grow else region
                 z, y, x = kept.within(region)
@@ -361,8 +362,8 @@ class _Case(StageClock):
                 self.evidence.append(evidence_of(parts, self._spec, self.grid, kept))
             self._done += self._share
 
-    def _look(self, core: Box) -> tuple[Float32, list[Float32], Box]:
-        """Probabilities (outputs, z, y, x) on the region round a core, those of each pass, that region."""
+    def _look(self, core: Box) -> tuple[Float32, list[Float32], Float32, Box]:
+        """Round a core: probabilities (outputs, z, y, x), those of each pass, the network's input there, the region."""
         region, tile = surround(core, self.grid, self._spec)
         volume = self._network_input(region)
         with self.timed("network"):
@@ -373,10 +374,11 @@ class _Case(StageClock):
                 values = self._network.probabilities(volume, tile, self._on_network)
         if self._second is not None:
             self._second.mean_with(values, self.grid, region, self.timed, self._on_second)
+        z, y, x = (slice(m, n - m) for m, n in zip(self._spec.margin, volume.shape, strict=True))
+        volume = volume[z, y, x]
         if self._spec.lesions is not None:
-            z, y, x = (slice(m, n - m) for m, n in zip(self._spec.margin, volume.shape, strict=True))
-            values = worth_showing(values, volume[z, y, x], self._spec)
-        return values, passes, region
+            values = worth_showing(values, volume, self._spec)
+        return values, passes, volume, region
 
     def _network_input(self, region: Box) -> Float32:
         """The normalised volume of a region and the network's margin, with air where that reaches beyond the scan."""
@@ -410,18 +412,21 @@ class _Case(StageClock):
     def _on_second(self, stage: str, fraction: float, message: str) -> None:
         self._report(stage, 1.0 + fraction, message)
 
-    def _keep(self, values: Float32, region: Box, core: Box) -> None:
+    def _keep(self, values: Float32, volume: Float32, region: Box, core: Box) -> None:
         """Write a region's labels onto the scan's voxels, those of its core."""
         with self.timed("resample"):
             z, y, x = core.within(region)
-            kept, decide = values[:, z, y, x], training_labels(self._spec)
+            kept, decide = (
+                with_cortex_as_seen(values[:, z, y, x], volume[z, y, x], self._spec),
+                training_labels(self._spec),
+            )
             labels, box = write_back(
                 kept, self.grid, core, self._image, decide, lambda fraction: self._report("resample", fraction)
             )
             if self._hide_lesions:
                 labels[labels == ABNORMALITY_LABEL] = TrainingLabel.BACKGROUND
                 self.hides_lesions = self.hides_lesions or lie_at_parenchyma(decide(kept))
-            found = _bounds(labels)
+            found = bounds_of(labels)
             if found is not None:
                 place = Box(
                     size3(a + o for a, o in zip(found.start, box.start, strict=True)),
@@ -459,16 +464,3 @@ class _Case(StageClock):
     def _report(self, stage: str, fraction: float, message: str = "") -> None:
         looks = 2 if self._second is not None and stage != "resample" else 1
         self._progress.report(stage, self._done + self._share * fraction / looks, message)
-
-
-def _bounds(labels: NDArray[np.uint8]) -> Box | None:
-    """Bounding box of what is not 0; None if there is nothing."""
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        used = np.flatnonzero(labels.any(axis=others))
-        if used.size == 0:
-            return None
-        start.append(int(used[0]))
-        stop.append(int(used[-1]) + 1)
-    return Box(size3(start), size3(stop))

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,18 @@ class Box:
             size3(map(min, zip(self.start, other.start, strict=True))),
             size3(map(max, zip(self.stop, other.stop, strict=True))),
         )
+
+
+def bounds_of(mask: NDArray[Any]) -> Box | None:
+    """Bounding box of what is not 0 in an array (z, y, x); None if there is nothing."""
+    start, stop = [], []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if used.size == 0:
+            return None
+        start.append(int(used[0]))
+        stop.append(int(used[-1]) + 1)
+    return Box(size3(start), size3(stop))
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,17 @@ class LesionsOnRequest:
 
 
 @dataclass(frozen=True)
+class CortexBorder:
+    """That cortex ends, within the parenchyma, where the scan's brightness says so (see `inference.cortex_border`).
+
+    Attributes:
+        least_contrast_hu: cortex must be brighter than medulla by this much; else the network's own answer stays.
+    """
+
+    least_contrast_hu: float = 15.0
+
+
+@dataclass(frozen=True)
 class FoldFiles:
     """File names, within the bundle, of one trained network.
 
@@ -165,6 +176,7 @@ class BundleSpec(ModelDescription):
         threshold: probability from which a sigmoid output counts.
         localiser: name of the bundle that finds the kidneys first, or None: the whole body is searched.
         lesions: where the last output, abnormality, is shown on request only: which of it; None: outputs are shown.
+        cortex_border: how cortex is told from medulla by brightness; None: as the network's outputs have it.
         mirror_axes: axes (0 z, 1 y, 2 x) that may be mirrored.
         mirror: whether mirroring is on unless the user says otherwise.
         nnunet: of a bundle made from an nnU-Net model: how nnU-Net treats scan and result. ``outputs`` are then the
@@ -188,6 +200,7 @@ class BundleSpec(ModelDescription):
     threshold: float = 0.5
     localiser: str | None = None
     lesions: LesionsOnRequest | None = None
+    cortex_border: CortexBorder | None = None
     mirror_axes: tuple[int, ...] = ()
     mirror: bool = False
     nnunet: NnUnetRecord | None = None
@@ -279,6 +292,8 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
         later["nnunet"] = spec.nnunet.content()
     if spec.lesions is not None:
         later["lesions"] = asdict(spec.lesions)
+    if spec.cortex_border is not None:
+        later["cortex_border"] = asdict(spec.cortex_border)
     if spec.two_stage is not None:
         later["two_stage"] = spec.two_stage.content()
     if spec.origin:

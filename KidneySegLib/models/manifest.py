@@ -22,6 +22,7 @@ from KidneySegLib.models.bundle import (
     ULTRASOUND_FORMAT,
     Bundle,
     BundleSpec,
+    CortexBorder,
     FoldFiles,
     LesionsOnRequest,
     Normalisation,
@@ -67,11 +68,12 @@ def parse_manifest(text: str, folder: Path) -> Bundle:
         sha256=read_hashes(form),
         localiser=form.text("localiser", pattern=NAME_PATTERN) if form.has("localiser") else None,
         lesions=_read_lesions(form.form("lesions")) if form.has("lesions") else None,
+        cortex_border=_read_cortex_border(form.form("cortex_border")) if form.has("cortex_border") else None,
         partner=_read_partner(form, folder) if form.has("partner") else None,
         two_stage=read_two_stage(form.form("two_stage")) if form.has("two_stage") else None,
         **_read_network(form),
     )
-    form.known_only("localiser", "lesions", "partner", "nnunet", "origin", "two_stage")
+    form.known_only("localiser", "lesions", "cortex_border", "partner", "nnunet", "origin", "two_stage")
     check_spec(bundle, where)
     _check_files(bundle, where)
     return bundle
@@ -88,6 +90,12 @@ def _read_lesions(form: Form) -> LesionsOnRequest:
     lesions = LesionsOnRequest(form.number("least_mm", 0.0, 100.0))
     form.known_only()
     return lesions
+
+
+def _read_cortex_border(form: Form) -> CortexBorder:
+    border = CortexBorder(form.number("least_contrast_hu", 0.0, 1000.0))
+    form.known_only()
+    return border
 
 
 def _read_network(form: Form) -> dict[str, Any]:
@@ -179,6 +187,11 @@ def check_spec(spec: BundleSpec, where: str) -> None:
             refuse("a model that shows lesions on request must be a sigmoid network whose last output is abnormality.")
         if spec.nnunet is not None or spec.two_stage is not None or spec.partner is not None:
             refuse("a model of nnU-Net's, or one with a partner or two stages, shows all that it finds.")
+    if spec.cortex_border is not None:
+        if spec.activation != "sigmoid" or not {"parenchyma", "cortex"} <= set(spec.outputs):
+            refuse("cortex_border needs a sigmoid network whose outputs are parenchyma and cortex.")
+        if spec.nnunet is not None or spec.two_stage is not None or spec.partner is not None:
+            refuse("a model of nnU-Net's, or one with a partner or two stages, has no cortex_border.")
     if spec.is_ensemble and spec.partner is not None:
         check_ensemble(spec, where)
         check_spec(spec.partner, f"{where}: partner")

@@ -68,6 +68,7 @@ def _ensemble(first: Bundle, second: Bundle, name: str | None) -> BundleSpec:
         title=f"{first.title}; averaged with nnU-Net: {second.title}"[:250],
         # What both find together is shown. What was measured holds for one model, not for the mean.
         lesions=None,
+        cortex_border=None,
         metrics={},
         origin={"kind": "ensemble", "first": _facts(first), "second": _facts(second)},
     )

@@ -47,7 +47,7 @@ class NetworkConfig:
         least_lesion_mm: of the bundle, where a sigmoid output finds abnormality: least diameter of what it shows.
         network: name of the architecture, as `networks.build_network` knows it.
         context_weight: how much the loss of a context path's own answer counts (networks with a margin).
-        use_cortex_weight: let cortex count as much as the phantom says that the phase shows it.
+        hidden_cortex_weight: how much cortex counts in samples whose phase does not show it, 0 to 1 (1: as in others).
     """
 
     bundle: str
@@ -77,7 +77,7 @@ class NetworkConfig:
     mirror_axes: tuple[int, ...] = ()
     least_lesion_mm: float = 15.0
     context_weight: float = 0.3
-    use_cortex_weight: bool = False
+    hidden_cortex_weight: float = 1.0
     network: str = "UNet3D"
 
     @property

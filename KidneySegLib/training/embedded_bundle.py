@@ -10,7 +10,7 @@ from typing import Any
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation, write_bundle
-from KidneySegLib.models.bundle import LesionsOnRequest
+from KidneySegLib.models.bundle import CortexBorder, LesionsOnRequest
 from KidneySegLib.training.checkpoint import load_safely, shipped_weights
 from KidneySegLib.training.config import EmbeddedConfig, NetworkConfig, load_config
 
@@ -48,6 +48,7 @@ def _spec(config: NetworkConfig, record: Mapping[str, Any], localiser: str | Non
         outputs=config.outputs,
         activation=config.activation,
         localiser=localiser,
+        cortex_border=CortexBorder() if {"parenchyma", "cortex"} <= set(config.outputs) else None,
         lesions=LesionsOnRequest(config.least_lesion_mm) if on_request else None,
         mirror_axes=config.mirror_axes,
         training=dict(record),

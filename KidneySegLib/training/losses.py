@@ -15,6 +15,10 @@ from KidneySegLib.training.augment_scanner import average_pool
 DICE_SMOOTH = 10.0
 #: How many times the cross-entropy of a lesion counts.
 LESION_ENTROPY = 4.0
+#: How much the cross-entropy of cortex within parenchyma counts: a mean over parenchyma alone, not over the patch.
+CORTEX_ENTROPY = 1.0
+#: Channel of each where targets are fractions.
+PARENCHYMA, CORTEX = 0, 1
 
 
 def soft_dice_loss(probabilities: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -43,6 +47,10 @@ def sigmoid_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None)
     Channels from `FIRST_LESION` on are lesions, which most samples lack and which are small. Their entropy counts
     `LESION_ENTROPY` times, and their Dice only where a sample has some: else a network learns first of all to find
     none, and never unlearns it.
+
+    Where cortex ends within parenchyma is asked once more by itself: a tenth of a patch is parenchyma, so in a mean
+    over the patch this border counts for next to nothing, and a network draws what kidneys look like on the average
+    instead of the rim and the columns that it sees.
     """
     if weights is None:
         weights = torch.ones_like(targets[:, :, 0, 0, 0])
@@ -50,7 +58,17 @@ def sigmoid_loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None)
     entropy_weights[:, FIRST_LESION:] *= LESION_ENTROPY
     dice_weights[:, FIRST_LESION:] *= (targets[:, FIRST_LESION:].sum((2, 3, 4)) > 1).to(weights.dtype)
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((2, 3, 4))
-    return (entropy * entropy_weights).mean() + soft_dice_loss(logits.sigmoid(), targets, dice_weights)
+    loss = (entropy * entropy_weights).mean() + soft_dice_loss(logits.sigmoid(), targets, dice_weights)
+    if targets.shape[1] > CORTEX:
+        loss = loss + CORTEX_ENTROPY * _cortex_within_parenchyma(logits, targets, weights[:, CORTEX])
+    return loss
+
+
+def _cortex_within_parenchyma(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of cortex, mean over the batch's parenchyma; ``weights`` (N,); 0 without parenchyma."""
+    inside = targets[:, PARENCHYMA] * weights.view(-1, 1, 1, 1)
+    entropy = functional.binary_cross_entropy_with_logits(logits[:, CORTEX], targets[:, CORTEX], reduction="none")
+    return (entropy * inside).sum() / (inside.sum() + DICE_SMOOTH)
 
 
 def softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -131,9 +131,10 @@ class Trainer:
         if self._channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
         weights = None
-        if self.fractions and self.config.use_cortex_weight:
+        hidden = self.config.hidden_cortex_weight
+        if self.fractions and hidden < 1 and "cortex" in self.config.outputs:
             weights = torch.ones_like(targets[:, :, 0, 0, 0])
-            weights[:, self.config.outputs.index("cortex")] = cortex_weight
+            weights[:, self.config.outputs.index("cortex")] = hidden + (1 - hidden) * cortex_weight
         return image, targets, weights
 
     def learn(self, image: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:

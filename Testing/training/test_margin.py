@@ -87,6 +87,18 @@ def test_a_batch_is_as_wide_as_the_network_sees(wide: EmbeddedConfig) -> None:
     assert context.shape == (2, 3, 12, 12, 12)
 
 
+@pytest.mark.parametrize(("shown", "weight"), [(0.0, 0.25), (1.0, 1.0)])
+def test_cortex_that_a_phase_hides_counts_less(wide: EmbeddedConfig, shown: float, weight: float) -> None:
+    assert _trainer(wide).batch()[2] is None  # All alike, unless the recipe says otherwise.
+    part = replace(wide.networks["fine"], hidden_cortex_weight=0.25)
+    pool = SamplePool(2, part.box, 3, False, CPU)
+    for sample in BallsWithLesions()(1):
+        pool.add(replace(sample, cortex_weight=shown))
+    weights = Trainer("fine", part, 1, CPU, pool, pool).batch()[2]
+    assert weights is not None
+    assert weights.tolist() == [[1.0, weight, 1.0]] * 2
+
+
 def test_the_loss_is_that_of_the_patch_and_a_share_of_the_contexts(wide: EmbeddedConfig) -> None:
     trainer = _trainer(wide)
     targets = torch.rand(2, 3, 24, 24, 24)

@@ -70,6 +70,27 @@ def test_a_channel_of_weight_zero_teaches_nothing():
     assert float(logits.grad[1, 1].abs().max()) > 0
 
 
+def test_cortex_is_asked_for_once_more_within_parenchyma_alone():
+    truth = torch.zeros(2, 2, 20, 20, 20)
+    truth[:, 0, :5] = 1  # 2,000 voxels each, half of them cortex.
+    truth[:, 1, :5, :10] = 1
+    logits = torch.full_like(truth, -20.0)
+    logits[:, 0][truth[:, 0] > 0] = 20.0
+    logits[:, 1][truth[:, 0] > 0] = 0.0
+    undecided = float(sigmoid_loss(logits, truth))
+    dice = (2 * 0.5 * 2000 + DICE_SMOOTH) / (0.25 * 4000 + 2000 + DICE_SMOOTH)
+    entropy = math.log(2) * 4000 / 32000  # Over the patches and both channels.
+    within = math.log(2) * 4000 / (4000 + DICE_SMOOTH)
+    assert undecided == pytest.approx(entropy + (1 - dice) / 2 + within, abs=1e-4)
+    logits[:, 1][truth[:, 0] > 0] = 20.0 * (2 * truth[:, 1][truth[:, 0] > 0] - 1)
+    assert float(sigmoid_loss(logits, truth)) == pytest.approx(0, abs=1e-3)
+    # Elsewhere it asks nothing: far from parenchyma the gradient is that of a mean over the patch.
+    logits = torch.zeros_like(truth).requires_grad_()
+    sigmoid_loss(logits, truth).backward()
+    near, far = logits.grad[0, 1, 0, 15, 0], logits.grad[0, 1, 15, 15, 0]
+    assert float(near) > 5 * float(far)
+
+
 def test_deep_supervision_weighs_resolutions_by_halves():
     truth = (torch.rand(1, 1, 8, 8, 8) > 0.5).float()
     fine, coarse = torch.randn(1, 1, 8, 8, 8), torch.randn(1, 1, 4, 4, 4)

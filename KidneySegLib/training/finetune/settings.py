@@ -121,7 +121,7 @@ def network_config(bundle: Bundle, settings: FinetuneSettings) -> NetworkConfig:
         validation_minutes=float("inf"),
         checkpoint_minutes=settings.checkpoint_minutes,
         mirror_axes=bundle.mirror_axes,
-        use_cortex_weight="cortex" in bundle.outputs,
+        hidden_cortex_weight=0.0,
     )
 
 
