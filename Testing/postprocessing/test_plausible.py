@@ -167,12 +167,18 @@ def test_a_bladder_taken_for_a_cyst_is_no_kidney_for_its_size() -> None:
     assert "is not where the overview shows a kidney" in " ".join(kidneys.notes)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
 @pytest.mark.parametrize(("hu", "stays"), [(40, False), (160, True)])
-def test_an_unseen_piece_far_darker_than_the_kidney_that_is_seen_is_muscle(hu: int, stays: bool) -> None:
+def test_a_hardly_seen_piece_far_darker_than_the_kidney_that_is_seen_is_muscle(
+    hu: int, stays: bool, share: float
+) -> None:
     # As large as a kidney, so that its size does not speak against it.
     muscle = Blob((60, -10, -150), (24, 24, 50), 0.5, hu=hu)
     image, labels = Patient((RIGHT, muscle)).scan(extent=(400, 280, 480))
-    kidneys = assign_kidneys(result_of(labels, Patient((RIGHT,)).overview()), image)
+    # The middle of it, a share of its volume, looks like kidney from afar.
+    middle = Blob(muscle.centre, (24, 24, 50 * share), hu=hu)
+    overview = Patient((RIGHT, middle) if share else (RIGHT,)).overview()
+    kidneys = assign_kidneys(result_of(labels, overview), image)
     found = ids_at(kidneys.labels, RIGHT.centre, muscle.centre)
     assert found[0] > 0
     assert (found[1] > 0) == stays
