@@ -121,6 +121,7 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
         "patch": f"{' x '.join(map(str, bundle.patch_size))} voxels (z, y, x)",
         "localiser": bundle.localiser or "none",
         "cysts and masses": _lesions_of(bundle),
+        "cortex border": _cortex_border_of(bundle),
     }
     if bundle.nnunet is not None:
         names, meanings = bundle.nnunet.labels, bundle.nnunet.structures
@@ -147,6 +148,13 @@ def _lesions_of(bundle: Bundle) -> str:
     if not bundle.finds_lesions:
         return "not found"
     return "shown" if bundle.lesions is None else f"shown with --lesions, from {bundle.lesions.least_mm:g} mm on"
+
+
+def _cortex_border_of(bundle: Bundle) -> str:
+    border = bundle.cortex_border
+    if border is None:
+        return "as the network has it"
+    return f"by the scan's brightness, where cortex is {border.least_contrast_hu:g} HU brighter than medulla"
 
 
 def run_verify(options: argparse.Namespace, token: CancelToken) -> None:

@@ -31,9 +31,9 @@ SMALL_UNSEEN_MM3 = 40_000.0
 #: Parenchyma measures 30 to 50 HU unenhanced as a rule, 14 in one development scan; urine and bile mostly 0 to 10. Not
 #: asked of a piece that the localiser calls kidney for `SEEN_SHARE`: of a small kidney full of fat half is dark.
 MIN_MEDIAN_HU = 11.0
-#: Both kidneys of a patient, and a graft, get the same contrast medium. A piece that the localiser calls kidney for less
-#: than `SEEN_SHARE` and that has less than this share of the median HU of one that it sees, where that is enhanced, is
-#: muscle or bowel.
+#: Both kidneys of a patient, and a graft, get the same contrast medium. A piece that the localiser calls kidney for
+#: less than `SEEN_SHARE` and that has less than this share of the median HU of one that it sees, where that is
+#: enhanced, is muscle or bowel.
 DARK_SHARE = 0.5
 ENHANCED_HU = 100.0
 #: No parenchyma is brighter than the aorta of a fast bolus; bone, metal and excreted contrast are.
@@ -78,9 +78,8 @@ def why_no_kidney(
         tissue_mm3 = piece.parenchyma_mm3 or piece.volume_mm3
         others_needed = 1 if tissue_mm3 < SMALL_UNSEEN_MM3 else 2
         seen = bool(share[OverviewLabel.KIDNEY] >= SEEN_SHARE)
-        if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE:
-            if len(seen_medians_hu) >= others_needed:
-                return "is not where the overview shows a kidney"
+        if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE and len(seen_medians_hu) >= others_needed:
+            return "is not where the overview shows a kidney"
         brightest = max(seen_medians_hu, default=0.0)
         if not seen and median is not None and brightest >= ENHANCED_HU and median < DARK_SHARE * brightest:
             return f"is far darker than the kidney beside it (median {median:.0f} HU)"

@@ -97,7 +97,7 @@ def test_only_cortex_within_parenchyma_changes_and_the_input_stays() -> None:
 
 
 def test_the_engine_asks_for_it_where_the_bundle_does(tmp_path: Path) -> None:
-    # The network says cortex from 200 HU on. This kidney's has 215 HU on one side and 190 on the other, its medulla 110.
+    # The network says cortex from 200 HU on. This kidney's has 215 HU on one side, 190 on the other; medulla 110.
     hu = np.full((60, 60, 60), 0, np.int16)
     distance = np.sqrt(sum((axis - 29.5) ** 2 for axis in np.indices(hu.shape)))
     hu[distance < 20] = 190
