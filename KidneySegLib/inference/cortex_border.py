@@ -9,6 +9,9 @@ its parts are those of Zhang, Brady and Smith, IEEE Trans Med Imaging 20 (2001) 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +35,9 @@ _LEAST_SPREAD, _LEAST_SPREAD_HU = 0.15, 4.0
 _CLIP = 1e-3
 
 
-def with_cortex_as_seen(values: Float32, volume: Float32, spec: BundleSpec) -> Float32:
+def with_cortex_as_seen(
+    values: Float32, volume: Float32, spec: BundleSpec, scan_spacing_mm: Sequence[float] = (0.0, 0.0, 0.0)
+) -> Float32:
     """Probabilities with those of cortex by the scan's brightness, within the parenchyma.
 
     Nothing changes where the bundle does not ask for it, outside the parenchyma, where too little of it is there, and
@@ -43,6 +48,7 @@ def with_cortex_as_seen(values: Float32, volume: Float32, spec: BundleSpec) -> F
         values: (outputs, z, y, x) in 0..1; not changed.
         volume: (z, y, x) the network's input on the same voxels.
         spec: of the bundle, outputs parenchyma and cortex among them where it asks.
+        scan_spacing_mm: voxel size of the scan along the network's axes (z, y, x).
 
     Returns:
         ``values`` itself, or a copy.
@@ -55,13 +61,37 @@ def with_cortex_as_seen(values: Float32, volume: Float32, spec: BundleSpec) -> F
         return values
     number = spec.outputs.index("cortex")
     hu = volume[box.slices] * spec.normalisation.standard_deviation_hu + spec.normalisation.mean_hu
-    seen = cortex_as_seen(hu, inside[box.slices], values[number][box.slices], spec.cortex_border.least_contrast_hu)
+    seen = cortex_as_seen(
+        hu,
+        inside[box.slices],
+        values[number][box.slices],
+        spec.cortex_border.least_contrast_hu,
+        mixed_voxels(scan_spacing_mm, spec.spacing_mm),
+    )
     result = values.copy()
     result[number][box.slices] = np.where(inside[box.slices], seen, values[number][box.slices])
     return result
 
 
-def cortex_as_seen(hu: Float32, inside: NDArray[np.bool_], known: Float32, least_contrast_hu: float) -> Float32:
+def mixed_voxels(scan_spacing_mm: Sequence[float], spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+    """How deep, in the network's voxels (z, y, x), the scan's voxels mix in what lies beyond a surface.
+
+    Half a voxel of the scan, rounded up; 0 where it is no larger than the network's.
+    """
+    z, y, x = (
+        math.ceil(scan / (2 * own) - 1e-6) if scan > own * (1 + 1e-6) else 0
+        for scan, own in zip(scan_spacing_mm, spacing_mm, strict=True)
+    )
+    return z, y, x
+
+
+def cortex_as_seen(
+    hu: Float32,
+    inside: NDArray[np.bool_],
+    known: Float32,
+    least_contrast_hu: float,
+    mixed: tuple[int, int, int] = (0, 0, 0),
+) -> Float32:
     """Probability of cortex (z, y, x) from that known beforehand and from brightness; ``known`` itself if in vain.
 
     Args:
@@ -69,13 +99,14 @@ def cortex_as_seen(hu: Float32, inside: NDArray[np.bool_], known: Float32, least
         inside: parenchyma.
         known: probability of cortex, 0..1.
         least_contrast_hu: by which cortex must be brighter than medulla.
+        mixed: from `mixed_voxels`.
     """
     from scipy.ndimage import binary_erosion, gaussian_filter
 
     def blurred(volume: NDArray[np.float32], deviation: float) -> Float32:
         return np.asarray(gaussian_filter(volume, deviation, truncate=3.0), np.float32)
 
-    # Voxels at the parenchyma's surface are partly fat: their brightness says nothing and is worth nothing.
+    # Voxels at the parenchyma's surface are partly fat: their brightness is not measured and is worth little.
     core = binary_erosion(inside)
     if np.count_nonzero(core) < FEWEST_VOXELS:
         return known
@@ -84,6 +115,12 @@ def cortex_as_seen(hu: Float32, inside: NDArray[np.bool_], known: Float32, least
     bright = np.where(share > 0.05, blurred(np.where(core, hu, 0.0).astype(np.float32), _SMOOTH), hu)
     bright = np.where(share > 0.05, bright / np.maximum(share, 0.05), bright)
     trust = blurred(weight, _NEAR)
+    # Above and below, a slice thicker than a voxel mixes fat in as far as half its thickness: there, dark says nothing.
+    # Else poles would be capped with medulla.
+    deep = inside
+    for axis, depth in enumerate(mixed):
+        if depth > 0:
+            deep = binary_erosion(deep, np.ones([2 * depth + 1 if a == axis else 1 for a in range(3)], bool))
     parenchyma = inside.astype(np.float32)
     company = np.maximum(blurred(parenchyma, _NEIGHBOURHOOD), 1e-3)
     clipped = np.clip(known, _CLIP, 1 - _CLIP)
@@ -96,7 +133,8 @@ def cortex_as_seen(hu: Float32, inside: NDArray[np.bool_], known: Float32, least
         of_cortex, of_medulla, spread = parts
         evidence = ((bright - of_medulla) ** 2 - (bright - of_cortex) ** 2) / (2 * spread**2)
         others = blurred((2 * cortex - 1) * parenchyma, _NEIGHBOURHOOD) / company
-        logit = prior + trust * np.clip(evidence, -_MOST_LOGIT, _MOST_LOGIT) + _NEIGHBOURS * others
+        heard = np.clip(evidence, np.where(deep, -_MOST_LOGIT, 0.0), _MOST_LOGIT)
+        logit = prior + trust * heard + _NEIGHBOURS * others
         cortex = (1 / (1 + np.exp(-logit))).astype(np.float32)
     return cortex
 

@@ -416,10 +416,9 @@ class _Case(StageClock):
         """Write a region's labels onto the scan's voxels, those of its core."""
         with self.timed("resample"):
             z, y, x = core.within(region)
-            kept, decide = (
-                with_cortex_as_seen(values[:, z, y, x], volume[z, y, x], self._spec),
-                training_labels(self._spec),
-            )
+            spacing_mm = self.frame.scan_spacing_zyx_mm
+            kept = with_cortex_as_seen(values[:, z, y, x], volume[z, y, x], self._spec, spacing_mm)
+            decide = training_labels(self._spec)
             labels, box = write_back(
                 kept, self.grid, core, self._image, decide, lambda fraction: self._report("resample", fraction)
             )

@@ -56,6 +56,14 @@ class Frame:
         """Whether the frame's axes are the scan's own axes, but for order and direction."""
         return self.array_axes is not None
 
+    @property
+    def scan_spacing_zyx_mm(self) -> Float3:
+        """Voxel size of the scan along z, y, x of the frame; 0 for a scan that lies askew, which has no such axes."""
+        if self.array_axes is None:
+            return 0.0, 0.0, 0.0
+        z, y, x = (self.scan_spacing_mm[axis] for axis in self.array_axes)
+        return z, y, x
+
 
 @dataclass(frozen=True)
 class Box:

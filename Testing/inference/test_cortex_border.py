@@ -11,7 +11,7 @@ import pytest
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference import Engine
-from KidneySegLib.inference.cortex_border import cortex_as_seen, with_cortex_as_seen
+from KidneySegLib.inference.cortex_border import cortex_as_seen, mixed_voxels, with_cortex_as_seen
 from KidneySegLib.labels import TrainingLabel
 from KidneySegLib.models import read_bundle
 from KidneySegLib.models.bundle import CortexBorder
@@ -68,6 +68,27 @@ def test_a_certain_network_is_believed_against_a_bright_spot() -> None:
     seen = cortex_as_seen(hu, inside, known, 15.0)
     assert seen[15, 12, 18] < 0.5
     assert dice((seen > 0.5) & inside, cortex) > 0.97
+
+
+def test_dark_poles_of_thick_slices_are_no_medulla() -> None:
+    hu, inside, cortex = kidney(180.0, 110.0, noise_hu=4.0)
+    known = np.where(cortex, 0.8, 0.2).astype(np.float32)
+    # Two layers at the poles are half fat, as bright as medulla.
+    top = np.flatnonzero(inside.any((1, 2)))[[0, 1, -2, -1]]
+    pole = np.zeros_like(inside)
+    pole[top] = inside[top]
+    hu[pole] = 110.0
+    middle = pole & (distance_from_centre() - np.abs(np.arange(SHAPE[0]) - 14.5)[:, None, None] < 0.5)
+    capped = cortex_as_seen(hu, inside, known, 15.0)
+    free = cortex_as_seen(hu, inside, known, 15.0, mixed_voxels((5.0, 0.7, 0.7), (1.5, 1.5, 1.5)))
+    assert (capped[middle] > 0.5).mean() < 0.7
+    assert (free[middle] > 0.5).all()
+    assert dice((free > 0.5) & inside, cortex) > 0.97
+
+
+def test_how_deep_a_scans_voxels_mix() -> None:
+    assert mixed_voxels((5.0, 0.7, 1.5), (1.5, 1.5, 1.5)) == (2, 0, 0)
+    assert mixed_voxels((3.0, 2.0, 8.0), (1.5, 1.5, 1.5)) == (1, 1, 3)
 
 
 def test_too_small_a_kidney_or_none_changes_nothing() -> None:
