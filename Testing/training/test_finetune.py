@@ -151,7 +151,7 @@ def test_better_model_is_accepted_and_segments(
     )
     assert not result.judgement.refused
     before, after = result.judgement.held_out_before, result.judgement.held_out_after
-    assert min(one.parenchyma_dice for one in after) > 0.8 > max(one.parenchyma_dice for one in before)
+    assert min(one.parenchyma_dice for one in after) > 0.75 > max(one.parenchyma_dice for one in before)
     assert result.registered is not None
     registered = find_bundle("better")
     verify_bundle(registered)
