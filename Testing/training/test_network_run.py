@@ -102,13 +102,12 @@ def test_learning_finds_the_ball(tiny, tmp_path, name, labels):
         "contrast": {"probability": 0.0},
         "scanner": {"thick_probability": 0.0, "noise_hu": [1.0, 5.0]},
     }
-    recipe = _with(tiny, name, steps=60, augment={**calm, "cut_probability": 0.0})
+    recipe = _with(tiny, name, steps=60 if labels else 150, augment={**calm, "cut_probability": 0.0})
     _train(recipe, tmp_path, name=name, labels=labels)
     score = json.loads((tmp_path / "record.json").read_text())["validation"]
     assert score["kidney" if labels else "parenchyma"] > 0.8
     losses = [float(r["loss"]) for r in _rows(tmp_path) if r["loss"]]
-    # Undecided everywhere, classes cost log 5 + 1 about, fractions log 2 + 1 and once more log 2 for cortex.
-    assert losses[-1] < (1.0 if labels else 1.6)
+    assert losses[-1] < 1.0
 
 
 def test_cancelling_leaves_a_checkpoint_and_no_weights_that_look_finished(tiny, tmp_path):
