@@ -50,6 +50,10 @@ class Backend(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Give back what memory the network's maps take; the next call of `logits` takes it again."""
+        ...
+
 
 #: Makes a backend of a bundle on a device in a precision; tests give their own.
 BackendMaker = Callable[[Bundle, DeviceInfo, str], Backend]

@@ -187,11 +187,13 @@ class Engine:
         with case.timed("localise"):
             if self._coarse is not None:
                 overview = localise(self._coarse, image, case.frame, progress)
+                self._coarse.rest()
                 cores = kidney_boxes(overview.kidney, overview.grid, case.grid)
             else:
                 cores = (case.body(),)
             progress.report("localise", 1.0)
         case.search(cores, overview)
+        self._rest()
         labels, index = case.result()
         for stage in ("preprocess", "network", "resample"):
             progress.report(stage, 1.0)
@@ -235,6 +237,12 @@ class Engine:
             flags=() if "cyst" in self.bundle.outputs else (CYSTS_IN_KIDNEY,),
         )
 
+    def _rest(self) -> None:
+        """What follows, and the wait for the next case, go on without the networks' memory."""
+        for network in (self._fine, self._partner):
+            if network is not None:
+                network.rest()
+
     def _run_nnunet(self, image: sitk.Image, progress: Progress) -> EngineResult:
         """As nnU-Net does it: the whole scan; round the kidneys where the bundle names a localiser."""
         clock = StageClock()
@@ -243,9 +251,11 @@ class Engine:
             frame = frame_of(image)
             if self._coarse is not None and frame.aligned:
                 overview = localise(self._coarse, image, frame, progress)
+                self._coarse.rest()
             progress.report("localise", 1.0)
         networks = (self._fine,) if self._partner is None else (self._fine, self._partner)
         labels, raw, index = find_labels(networks, image, clock.timed, progress, overview)
+        self._rest()
         for stage in ("preprocess", "network", "resample"):
             progress.report(stage, 1.0)
         backend = self._fine.backend

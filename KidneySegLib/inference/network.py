@@ -104,6 +104,10 @@ class ReadyNetwork:
         total /= len(combinations)
         return activate(total, self.bundle.activation), single
 
+    def rest(self) -> None:
+        """Give back the memory that answers take, where no more is asked of the network for a while."""
+        self.backend.rest()
+
     def _logits(self, volume: Float32, tile: Size, mirror_axes: tuple[int, ...], on_progress: OnNetwork) -> Float32:
         margin = self.bundle.margin
         seen = size3(t + 2 * m for t, m in zip(tile, margin, strict=True))

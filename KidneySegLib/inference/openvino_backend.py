@@ -114,6 +114,14 @@ class OpenVinoBackend:
             on_tile=on_tile,
         )
 
+    def rest(self) -> None:
+        """See `backend.Backend.rest`; on processors, whose memory the rest of the road needs."""
+        if self.device != "cpu":
+            return
+        for requests in self._compiled.values():
+            for request in requests:
+                request.get_compiled_model().release_memory()
+
 
 def _explain(error: RuntimeError, device: str) -> Exception:
     text = str(error)

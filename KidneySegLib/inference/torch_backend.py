@@ -129,7 +129,7 @@ class TorchBackend:
                 return self._accumulate_on_device(volume, plan, batch_size, mirror_axes, on_tile)
         except RuntimeError as error:  # torch.OutOfMemoryError is one; MPS and cuDNN raise plain ones.
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
-                self._free()
+                self.rest()
                 raise OutOfDeviceMemoryError(str(error)) from error
             raise
 
@@ -163,7 +163,8 @@ class TorchBackend:
         result: Float32 = out.cpu().numpy()
         return result
 
-    def _free(self) -> None:
+    def rest(self) -> None:
+        """See `backend.Backend.rest`: what torch keeps of the card's memory is given back to other programs."""
         import torch
 
         if self._torch_device.type == "cuda":

@@ -11,6 +11,7 @@ import numpy as np
 
 from KidneySegLib.errors import ModelError
 from KidneySegLib.inference.openvino_runtime import load_openvino
+from KidneySegLib.models.graph import split_concatenations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,6 +86,7 @@ def write_graph(
         warnings.simplefilter("ignore")  # torch.jit.trace, which openvino.convert_model stands on, is deprecated.
         model = openvino.convert_model(network, example_input=sample, input=list(input_shape))
         expected = network(sample).numpy()
+    split_concatenations(model)
     openvino.save_model(model, str(path), compress_to_fp16=float16)
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     actual = compiled([sample.numpy()])[0]

@@ -133,8 +133,9 @@ def make_model(planned: Planned, *, untrained: bool = False) -> Model:
         torch.save(content, work / "nnunet" / "fold_0" / "checkpoint_final.pth")
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-    if not (model.bundle / "model.json").is_file():
-        from KidneySegLib.models.nnunet import import_nnunet
+    # Anew each time, so that the graph is what this program makes of the weights today.
+    from KidneySegLib.models.nnunet import import_nnunet
 
-        import_nnunet(model.folder, f"benchmark-{planned.name}", folder=model.bundle, localiser="kidneyseg-localiser")
+    name = f"benchmark-{planned.name}"
+    import_nnunet(model.folder, name, folder=model.bundle, localiser="kidneyseg-localiser", replace=True)
     return model

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +113,53 @@ def test_tiles_of_another_shape_need_no_other_bundle(two_folds: Bundle) -> None:
         volume = np.random.default_rng(5).normal(size=shape).astype(np.float32)
         plan = plan_tiles(shape, shape)
         np.testing.assert_allclose(run(backend, volume, plan), run(reference, volume, plan), atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [make_backend, make_torch_backend])
+def test_after_a_rest_the_answer_is_the_same(two_folds: Bundle, case, make) -> None:
+    backend = make(two_folds, cpu_device(), "float32")
+    before = run(backend, *case).copy()
+    backend.rest()
+    np.testing.assert_array_equal(run(backend, *case), before)
+
+
+def test_a_rest_gives_memory_back(tmp_path: Path) -> None:
+    """In a process of its own: maps of 40 MB and more are there after an answer, and not after the rest."""
+    code = """
+import sys
+import numpy as np, torch
+from pathlib import Path
+import analytic_bundles
+from KidneySegLib.inference.backend import make_backend
+from KidneySegLib.inference.device import cpu_device
+from KidneySegLib.inference.tiling import plan_tiles
+from KidneySegLib.models import write_bundle
+from KidneySegLib.networks import build_network
+arguments = {"in_channels": 1, "out_channels": 2, "features": [16, 16], "normalisation": "instance"}
+spec = analytic_bundles.spec("b", network_arguments=arguments)
+bundle = write_bundle(Path(sys.argv[1]) / "b", spec, build_network("UNet3D", arguments).state_dict())
+backend = make_backend(bundle, cpu_device(), "float32")
+def resident():
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+size = (96, 96, 96)
+backend.logits(np.zeros(size, np.float32), plan_tiles(size, size), batch_size=1, accumulate_on_host=False,
+               mirror_axes=(), on_tile=lambda _done, _count: None)
+before = resident()
+backend.rest()
+print(before - resident())
+"""
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("resident memory is read from /proc")
+    paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout.split()[-1]) > 40
 
 
 @pytest.mark.parametrize("make", [make_backend, make_torch_backend])
