@@ -111,6 +111,8 @@ def _look(
     canvas = TileCanvas(region, layout.size, tile, spec.tile_step)
     for attempt in range(MOST_GROWTHS + 1):
         scan = _look_at_new(canvas, network, image, layout, timed, report)
+        # Its maps and what is made of its answers would be the most memory of the whole job together.
+        network.rest()
         with timed("resample"):
             logits = canvas.logits()
             found = decide(logits) != 0

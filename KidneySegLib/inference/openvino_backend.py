@@ -10,6 +10,7 @@ import numpy as np
 from KidneySegLib.errors import DeviceError, ModelError
 from KidneySegLib.inference.backend import OutOfDeviceMemoryError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo
+from KidneySegLib.inference.heap import give_back_freed
 from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
 from KidneySegLib.inference.tiling import Float32, OnTile, TilePlan, accumulate
 from KidneySegLib.models.bundle import Bundle
@@ -104,6 +105,7 @@ class OpenVinoBackend:
         on_tile: OnTile,
     ) -> Float32:
         """See `backend.Backend.logits`. Accumulation is always on the host."""
+        give_back_freed()
         return accumulate(
             volume,
             plan,
@@ -121,6 +123,7 @@ class OpenVinoBackend:
         for requests in self._compiled.values():
             for request in requests:
                 request.get_compiled_model().release_memory()
+        give_back_freed()
 
 
 def _explain(error: RuntimeError, device: str) -> Exception:

@@ -169,16 +169,19 @@ def _train(network: Any, planned: Planned) -> None:
 
 
 def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A normalised tile round each kidney of each phantom, and its two regions (2, z, y, x)."""
+    """Normalised tiles of each phantom, round each kidney and one elsewhere, and their two regions (2, z, y, x)."""
     from KidneySegLib.phantom.grid import Grid
 
     tiles = []
     for seed in TRAINING_SEEDS:
         scene = sampled(seed)
         random = np.random.default_rng(seed)
-        for kidney in scene.kidneys:
+        bounds = np.asarray(scene.body_bounds_mm(), np.float64)
+        # nnU-Net looks at the whole scan: what lies far from a kidney must be learnt too.
+        elsewhere = [*bounds[:2].mean(axis=1), random.uniform(*bounds[2])]
+        for middle in (*(kidney.centre_mm for kidney in scene.kidneys), elsewhere):
             shape, spacing = planned.patch, planned.spacing_mm
-            centre = np.asarray(kidney.centre_mm) + random.uniform(-15, 15, 3)
+            centre = np.asarray(middle) + random.uniform(-15, 15, 3)
             origin = [c - (n - 1) / 2 * s for c, n, s in zip(centre, shape[::-1], spacing[::-1], strict=True)]
             hu, labels = painted(scene, Grid(shape, spacing, (origin[0], origin[1], origin[2])))
             hu = np.clip(hu, FOREGROUND["percentile_00_5"], FOREGROUND["percentile_99_5"])
