@@ -102,6 +102,7 @@ def cortex_as_seen(
         mixed: from `mixed_voxels`.
     """
     from scipy.ndimage import binary_erosion, gaussian_filter
+    from scipy.special import expit, logit
 
     def blurred(volume: NDArray[np.float32], deviation: float) -> Float32:
         return np.asarray(gaussian_filter(volume, deviation, truncate=3.0), np.float32)
@@ -123,8 +124,7 @@ def cortex_as_seen(
             deep = binary_erosion(deep, np.ones([2 * depth + 1 if a == axis else 1 for a in range(3)], bool))
     parenchyma = inside.astype(np.float32)
     company = np.maximum(blurred(parenchyma, _NEIGHBOURHOOD), 1e-3)
-    clipped = np.clip(known, _CLIP, 1 - _CLIP)
-    prior = np.log(clipped / (1 - clipped))
+    prior = logit(np.clip(known, _CLIP, 1 - _CLIP))
     cortex: Float32 = known
     for _ in range(_ROUNDS):
         parts = _two_parts(bright[core], cortex[core])
@@ -134,8 +134,7 @@ def cortex_as_seen(
         evidence = ((bright - of_medulla) ** 2 - (bright - of_cortex) ** 2) / (2 * spread**2)
         others = blurred((2 * cortex - 1) * parenchyma, _NEIGHBOURHOOD) / company
         heard = np.clip(evidence, np.where(deep, -_MOST_LOGIT, 0.0), _MOST_LOGIT)
-        logit = prior + trust * heard + _NEIGHBOURS * others
-        cortex = (1 / (1 + np.exp(-logit))).astype(np.float32)
+        cortex = expit(prior + trust * heard + _NEIGHBOURS * others).astype(np.float32)
     return cortex
 
 

@@ -115,15 +115,13 @@ class Box:
 
 
 def bounds_of(mask: NDArray[Any]) -> Box | None:
-    """Bounding box of what is not 0 in an array (z, y, x); None if there is nothing."""
-    start, stop = [], []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if used.size == 0:
-            return None
-        start.append(int(used[0]))
-        stop.append(int(used[-1]) + 1)
-    return Box(size3(start), size3(stop))
+    """Smallest box of what is not 0 in an array (z, y, x); None if there is nothing. Reads the array about once."""
+    rows = np.asarray(mask.any(axis=2))
+    if not rows.any():
+        return None
+    z, y = (np.flatnonzero(line) for line in (rows.any(axis=1), rows.any(axis=0)))
+    x = np.flatnonzero(mask[z[0] : z[-1] + 1, y[0] : y[-1] + 1].any(axis=(0, 1)))
+    return Box(size3(line[0] for line in (z, y, x)), size3(line[-1] + 1 for line in (z, y, x)))
 
 
 @dataclass(frozen=True)

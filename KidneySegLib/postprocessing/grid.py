@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.grid import bounds_of
+
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
@@ -96,16 +98,9 @@ def offset_in(part: VoxelGrid, whole: VoxelGrid) -> tuple[int, int, int] | None:
 
 
 def bounding_box(mask: NDArray[Any]) -> tuple[slice, slice, slice] | None:
-    """Smallest box (z, y, x) around all non-zero voxels, None if there are none. Reads the array about once."""
-    rows = np.asarray(mask.any(axis=2))
-    if not rows.any():
-        return None
-    box = []
-    for line in (rows.any(axis=1), rows.any(axis=0)):
-        found = np.flatnonzero(line)
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    columns = np.flatnonzero(mask[box[0], box[1]].any(axis=(0, 1)))
-    return box[0], box[1], slice(int(columns[0]), int(columns[-1]) + 1)
+    """Smallest box (z, y, x) around all non-zero voxels, None if there are none: `bounds_of` as slices."""
+    box = bounds_of(mask)
+    return None if box is None else box.slices
 
 
 def padded(box: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
