@@ -27,8 +27,6 @@ EXCEPTIONS = {
     "inference/torch_backend.py": {"networks"},
     # The same for the two networks of a two-stage bundle.
     "inference/two_stage_networks.py": {"networks"},
-    # The second stage looks inside the largest pieces of the first one's mask.
-    "inference/two_stage.py": {"postprocessing"},
     # A component's inner part is where its HU are measured, here as in the table.
     "postprocessing/cyst_or_mass.py": {"measurement"},
     # Several readers' labels are exported as their consensus.

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.inference.grid import Box, frame_of, grid_of, size3
+from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
-from KidneySegLib.postprocessing.grid import bounding_box
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,14 +64,14 @@ def find_two_stage(
     with timed("localise"):
         y1 = first_stage(networks, volume, progress)
         mask = dilated(y1 > 0.5, record.dilation_mm, spec.spacing_mm)
-    box = bounding_box(mask)
-    if box is None:
+    found = bounds_of(mask)
+    if found is None:
         labels, place = np.zeros((1, 1, 1), np.uint8), Box((0, 0, 0), (1, 1, 1))
         return _placed(labels, image, place), (0, 0, 0)
     with timed("network"):
+        box = found.slices
         values = second_stage(networks, volume[box], y1[box], mask[box], progress)
     with timed("resample"):
-        found = Box(size3(s.start for s in box), size3(s.stop for s in box))
         labels, place = write_back(
             values,
             grid,
