@@ -61,9 +61,20 @@ def quiet_nnunet() -> None:
     os.environ.setdefault("nnUNet_compile", "f")
 
 
+def flush_denormals() -> None:
+    """Let torch take what is below float32's normal range for 0, in nnU-Net's favour; call it before torch has threads.
+
+    nnU-Net itself does not. On weights that lead to such numbers one tile then took 5.6 to 8.2 s instead of 5.4 to 5.6.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)
+
+
 def make_predictor(model: Path, device: str) -> Any:
     """nnU-Net's own predictor with the model's weights; mirroring off."""
     quiet_nnunet()
+    flush_denormals()
     import nnunetv2.inference.predict_from_raw_data as predicting
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
