@@ -14,7 +14,7 @@ import numpy as np
 
 from Testing.benchmarks.material import Model
 from Testing.benchmarks.plans import CONFIGURATION
-from Testing.benchmarks.sides import ROOT, quiet_nnunet, run_side
+from Testing.benchmarks.sides import ROOT, run_side, settle_nnunet
 
 SLICES = (50, 100, 200, 400, 800, 1600)
 
@@ -38,7 +38,7 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
     nnU-Net: ``nnUNetTrainer.train_step`` with its own loss and optimiser. Ours: `Trainer.learn` with this program's
     network of the same plan and weights. Neither counts the making of the batch.
     """
-    quiet_nnunet()
+    settle_nnunet()
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

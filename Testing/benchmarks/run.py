@@ -31,7 +31,7 @@ from Testing.benchmarks import extras, material, plans, record  # noqa: E402
 from Testing.benchmarks.agreement import compare, measure_agreement, truth_dice  # noqa: E402
 from Testing.benchmarks.limits import convolution_flops, measure_limits, processor  # noqa: E402
 from Testing.benchmarks.outside import time_outside  # noqa: E402
-from Testing.benchmarks.sides import extrapolated, flush_denormals, quiet_nnunet, run_side  # noqa: E402
+from Testing.benchmarks.sides import extrapolated, run_side, settle_nnunet  # noqa: E402
 from Testing.benchmarks.tiles import time_tiles  # noqa: E402
 from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 
@@ -69,8 +69,7 @@ class Benchmark:
     def __init__(self, given: argparse.Namespace) -> None:
         from KidneySegLib.inference.threads import thread_count
 
-        quiet_nnunet()
-        flush_denormals()
+        settle_nnunet()
         self.given, self.device, self.threads = given, given.device, thread_count()
         self.begin = time.perf_counter()
         self.record: dict[str, Any] = {

@@ -54,27 +54,24 @@ def run_side(side: str, **arguments: Any) -> dict[str, Any]:
         return {"wall_seconds": wall - content.get("warm_seconds", 0.0), **content}
 
 
-def quiet_nnunet() -> None:
-    """nnU-Net asks for folders that prediction has no use for."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ.setdefault(name, tempfile.gettempdir())
-    os.environ.setdefault("nnUNet_compile", "f")
+def settle_nnunet() -> None:
+    """What nnU-Net wants before it is timed; call it before torch has threads.
 
-
-def flush_denormals() -> None:
-    """Let torch take what is below float32's normal range for 0, in nnU-Net's favour; call it before torch has threads.
-
-    nnU-Net itself does not. On weights that lead to such numbers one tile then took 5.6 to 8.2 s instead of 5.4 to 5.6.
+    It asks for folders that prediction has no use for. And torch is to take what is below float32's normal range for 0,
+    in nnU-Net's favour: it does not ask for that itself, and on weights that lead to such numbers one tile then took
+    5.6 to 8.2 s instead of 5.4 to 5.6.
     """
     import torch
 
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ.setdefault(name, tempfile.gettempdir())
+    os.environ.setdefault("nnUNet_compile", "f")
     torch.set_flush_denormal(True)
 
 
 def make_predictor(model: Path, device: str) -> Any:
     """nnU-Net's own predictor with the model's weights; mirroring off."""
-    quiet_nnunet()
-    flush_denormals()
+    settle_nnunet()
     import nnunetv2.inference.predict_from_raw_data as predicting
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer

@@ -62,22 +62,18 @@ def test_networks_answer_as_before(name: str, arguments: dict, shape: tuple[int,
     np.testing.assert_allclose(answer(model, given), before, atol=1e-5)
 
 
-def test_three_maps_stride_and_bias() -> None:
+@pytest.mark.parametrize("twice", [False, True])
+def test_three_maps_stride_and_bias_are_split_unless_something_else_looks_at_them(twice: bool) -> None:
     torch.manual_seed(0)
-    model, given = converted(_Joined(looked_at_twice=False), (1, 1, 6, 5, 7))
+    model, given = converted(_Joined(looked_at_twice=twice), (1, 1, 6, 5, 7))
     before = answer(model, given)
-    assert split_concatenations(model) == 1
-    assert "Concat" not in kinds(model)
-    np.testing.assert_allclose(answer(model, given), before, atol=1e-5)
-
-
-def test_maps_that_something_else_looks_at_stay_joined() -> None:
-    torch.manual_seed(0)
-    model, given = converted(_Joined(looked_at_twice=True), (1, 1, 6, 5, 7))
-    before = answer(model, given)
-    assert split_concatenations(model) == 0
-    assert "Concat" in kinds(model)
-    np.testing.assert_array_equal(answer(model, given), before)
+    assert split_concatenations(model) == (0 if twice else 1)
+    assert ("Concat" in kinds(model)) is twice
+    after = answer(model, given)
+    if twice:
+        np.testing.assert_array_equal(after, before)
+    else:
+        np.testing.assert_allclose(after, before, atol=1e-5)
 
 
 def test_joined_along_another_axis_is_left() -> None:
