@@ -85,7 +85,7 @@ _TISSUE = {
     "skin": ("skin", "muscle", 1.0, 0.2),
     "bone_spongy": ("bone_spongy", "muscle", 0.8, 0.2),
     "mass_hypervascular": ("mass", "cortex", 0.75, 0.30),
-    "mass_hypovascular": ("mass", "muscle", 1.7, 0.35),
+    "mass_hypovascular": ("mass", "muscle", 2.6, 0.35),
     "uterus": ("uterus", "bowel_wall", 1.0, 0.25),
     "prostate": ("prostate", "muscle", 1.8, 0.25),
     "lymph_node": ("lymph_node", "muscle", 2.2, 0.25),

@@ -42,10 +42,12 @@ class Field:
         """
         lattice = np.random.default_rng(self.seed).standard_normal((LATTICE_NODES,) * 3).astype(np.float32)
         lattice *= self.amplitude / _SPLINE_RMS
-        along_x = lattice @ _spline_weights(x_mm, self.scale_mm).T
-        along_y = np.matmul(_spline_weights(y_mm, self.scale_mm), along_x)
-        flat = along_y.reshape(LATTICE_NODES, -1)
-        values: FloatArray = (_spline_weights(z_mm, self.scale_mm) @ flat).reshape(len(z_mm), len(y_mm), len(x_mm))
+        of_z, of_y, of_x = (_spline_weights(axis_mm, self.scale_mm) for axis_mm in (z_mm, y_mm, x_mm))
+        # z first: a scan is rendered in slabs of few planes, and what is multiplied later is then as small as they are.
+        along_z = (of_z @ lattice.reshape(LATTICE_NODES, -1)).reshape(-1, LATTICE_NODES, LATTICE_NODES)
+        along_y = np.matmul(of_y, along_z)
+        flat = along_y.reshape(-1, LATTICE_NODES)
+        values: FloatArray = (flat @ of_x.T).reshape(len(z_mm), len(y_mm), len(x_mm))
         return values
 
 

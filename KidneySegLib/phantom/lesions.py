@@ -22,7 +22,8 @@ class Lesion:
         centre_mm, half_size_mm: world LPS.
         depth: how far in the kidney it sits: 0 on the surface, 1 at the sinus.
         necrosis: share of a mass's radius that does not enhance.
-        enhancement: HU of a mass between medulla's (0) and cortex's (1), beyond for other tumours.
+        enhancement: how a mass takes contrast medium, from a hypovascular tumour (0, papillary) to a hypervascular one
+            (1, clear cell).
     """
 
     kind: str
@@ -59,7 +60,7 @@ def sample_lesion(
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         half_size_mm=(float(half[0]), float(half[1]), float(half[2])),
         necrosis=float(rng.uniform(0.2, 0.8)) if kind == "mass" and radius_mm > 14 and rng.random() < 0.6 else 0.0,
-        enhancement=float(rng.uniform(-0.4, 0.9)),
+        enhancement=float(rng.uniform(0, 1)),
         seed=int(rng.integers(2**31)),
     )
 
@@ -68,7 +69,7 @@ def paint_lesion(lesion: Lesion, kidney: Kidney, canvas: Canvas, hu: Mapping[str
     """Paint a lesion over its kidney; it takes the voxels' truth from parenchyma.
 
     Args:
-        hu: ``cyst``, ``cyst_hyperdense``, ``cyst_wall``, ``cortex``, ``medulla``, ``muscle``, ``stone``.
+        hu: ``cyst``, ``cyst_hyperdense``, ``cyst_wall``, ``mass_hypovascular``, ``mass_hypervascular``, ``stone``.
     """
     reach = max(lesion.half_size_mm) * 1.25 + 3
     block = canvas.block([c - reach for c in lesion.centre_mm], [c + reach for c in lesion.centre_mm])
@@ -98,8 +99,9 @@ def paint_lesion(lesion: Lesion, kidney: Kidney, canvas: Canvas, hu: Mapping[str
             canvas.paint(block, canvas.coverage(wall) * 0.6, hu["cyst_wall"])
         canvas.paint(block, canvas.coverage(distance), content, truth=((f"{side}_cyst", 1.0),))
         return
-    base = hu["medulla"] + lesion.enhancement * (hu["cortex"] - hu["medulla"])
-    base = base if abs(hu["cortex"] - hu["muscle"]) > 40 else hu["muscle"] + float(rng.uniform(-20, 10))
+    # A tumour takes contrast medium as tumours do, in every phase: tied to the kidney's own brightness it could not be
+    # seen in the nephrographic phase, in which real ones show best.
+    base = hu["mass_hypovascular"] + lesion.enhancement * (hu["mass_hypervascular"] - hu["mass_hypovascular"])
     content = np.float32(base) + canvas.field(
         Field(int(rng.integers(2**31)), float(rng.uniform(3, 8)), float(rng.uniform(3, 28))), block
     )

@@ -133,3 +133,16 @@ def test_lesions_take_their_voxels_from_parenchyma():
         if cyst is not None and parenchyma is not None:
             assert (cyst + parenchyma <= 1.001).all()
     assert sum(volume_ml(f, 3.0) for key, f in fractions.items() if key.endswith("cyst")) > 15
+
+
+def test_a_mass_is_as_bright_as_its_tumour_whatever_the_kidney():
+    seed = next(
+        s for s in range(100) if sample_scene(s, variant="large_mass", phase="nephrographic").lesions[-1].necrosis == 0
+    )
+    scene = sample_scene(seed, variant="large_mass", phase="nephrographic", variety=0.0)
+    mass = scene.lesions[-1]
+    rendering = render(scene, whole(scene, 3.0))
+    inside = next(f for key, f in rendering.fractions.items() if key.endswith("_mass")) > 0.99
+    low, high = scene.hu["mass_hypovascular"], scene.hu["mass_hypervascular"]
+    expected = low + mass.enhancement * (high - low)
+    assert rendering.hu[inside].mean() == pytest.approx(expected, abs=8)
