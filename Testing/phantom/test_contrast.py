@@ -3,9 +3,9 @@
 Bolus-tracked MDCT of the kidneys (2 mL/kg of 300 mg/mL at 4 mL/s, increase over baseline): renal artery 240-288 HU at
 5-15 s after the trigger, cortex 195-217 at its plateau with a peak at 25 s, medulla 145 at 55 s, cortex minus medulla
 110-140 in the corticomedullary phase and under 30 from 45 s on. CT angiography of kidney donors: aorta 464 +- 58,
-renal artery 435 +- 48, renal vein 277 +- 29 HU. Unenhanced kidney 30-50 HU. Hypervascular renal cell carcinoma 173 +- 45
-HU in the corticomedullary phase, 149 +- 34 in the nephrographic, 98 +- 36 in the excretory (doi:10.5301/uj.5000256);
-homogeneous papillary carcinoma 32-100, 18-91 and 18-73 (114 patients of two hospitals, American Roentgen Ray Society).
+renal artery 435 +- 48, renal vein 277 +- 29 HU. Unenhanced kidney 30-50 HU. Hypervascular renal cell carcinoma: 173 +-
+45 HU in the corticomedullary phase, 149 +- 34 in the nephrographic, 98 +- 36 in the excretory (doi:10.5301/uj.5000256);
+homogeneous papillary carcinoma: 32-100, 18-91 and 18-73 HU (AJR's study of 114 papillary tumours in two hospitals).
 """
 
 from __future__ import annotations
