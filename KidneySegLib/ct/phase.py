@@ -113,7 +113,9 @@ def classify(samples: HuSamples) -> PhaseEstimate:
     phase = _phase(samples)
     flags = list(_FLAG[phase])
     difference = samples.corticomedullary
-    if phase is Phase.ARTERIAL and difference is not None and difference < CORTICOMEDULLARY_HU:
+    # Whatever the phase is called: where cortex is hardly brighter than medulla, their border is not to be trusted.
+    undecided = phase in (Phase.ARTERIAL, Phase.UNCERTAIN)
+    if undecided and difference is not None and difference < CORTICOMEDULLARY_HU:
         flags.append("low_corticomedullary_contrast")
     return PhaseEstimate(
         phase=phase,
