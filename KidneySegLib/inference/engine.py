@@ -342,11 +342,14 @@ class _Case(StageClock):
         """Look at each core with the fine network.
 
         With an overview, what strays far from every kidney in it is dropped, and where a core cuts a kidney the network
-        looks again at a larger one.
+        looks again at a larger one. A core that grows into one still to come takes it over: fused kidneys are looked at
+        as one, and not from both ends.
         """
         grow = overview is not None
         total = sum(core.voxels for core in cores)
-        for core in cores:
+        to_come = list(cores)
+        while to_come:
+            core = to_come.pop(0)
             self._share = core.voxels / total
             for attempt in range(MOST_GROWTHS + 1):
                 values, passes, volume, region = self._look(core)
@@ -364,6 +367,10 @@ class _Case(StageClock):
                 if larger is None:
                     break
                 core = core.union(larger)
+                while (met := next((other for other in to_come if other.overlaps(core)), None)) is not None:
+                    to_come.remove(met)
+                    self._share += met.voxels / total
+                    core = core.union(met)
             self._keep(values, volume, region, core if grow else region)
             if passes:
                 kept = core if grow else region

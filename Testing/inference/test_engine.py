@@ -26,6 +26,7 @@ from test_grid import ORIENTATIONS
 from KidneySegLib.errors import Cancelled, DeviceError, InputError, ModelError
 from KidneySegLib.inference import Engine, EngineResult
 from KidneySegLib.inference.backend import make_backend, make_torch_backend
+from KidneySegLib.inference.engine import _Case
 from KidneySegLib.labels import OverviewLabel
 from KidneySegLib.models import Bundle, write_bundle
 from KidneySegLib.progress import STAGES, CancelToken, Progress
@@ -221,6 +222,25 @@ def test_a_box_that_cuts_a_kidney_grows(tmp_path: Path) -> None:
     image = image_of(array, (1.0, 1.0, 1.0))
     result = Engine(fine, device="cpu", precision="float32").run(image)
     np.testing.assert_array_equal(on_whole_grid(result, image) > 0, array > PARENCHYMA_HU)
+
+
+def test_kidneys_that_are_one_are_looked_at_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The localiser sees both ends of a long kidney and not its middle, as it does with the bridge of a horseshoe.
+    write_localiser(tmp_path / "coarse", kidney_hu=250.0)
+    fine = write_fine(tmp_path / "fine", localiser="coarse", patch_size=(32, 32, 32))
+    image = image_of(np.full((60, 60, 240), 40, np.int16), (1.0, 1.0, 1.0))
+    image = paint(image, (10.0, -20.0, 30.0), (110.0, 14.0, 14.0), 150)
+    array = sitk.GetArrayFromImage(image)
+    for end in (array[:, :, :100], array[:, :, 140:]):
+        end[end > 100] = 300
+    image = image_of(array, (1.0, 1.0, 1.0))
+    engine = Engine(fine, device="cpu", precision="float32")
+    looks = []
+    look = _Case._look
+    monkeypatch.setattr(_Case, "_look", lambda case, core: looks.append(core) or look(case, core))
+    result = engine.run(image)
+    np.testing.assert_array_equal(on_whole_grid(result, image) > 0, array > PARENCHYMA_HU)
+    assert [core.shape[2] for core in looks] == [112, 240]
 
 
 def test_a_network_without_cortex_says_undivided(tmp_path: Path) -> None:
