@@ -34,7 +34,7 @@ def _spec(config: NetworkConfig, record: Mapping[str, Any], localiser: str | Non
     return BundleSpec(
         name=config.bundle,
         version=version,
-        title=_TITLES.get(config.bundle, config.bundle),
+        title=_TITLES.get(config.bundle, config.bundle) + ("; cysts and masses on request" if on_request else ""),
         licence="Apache-2.0",
         citation="",
         intended_use=_INTENDED_USE,

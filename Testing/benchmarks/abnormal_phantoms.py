@@ -3,7 +3,7 @@
     python Testing/benchmarks/abnormal_phantoms.py OUT    OUT/abnormal: 40 with cysts or masses, OUT/normal: 20 without
 
 Half are arterial, half nephrographic, slices as in `held_out_phantoms`; seeds lie below 500 000, which nothing trains
-on. Cases that are there already are kept.
+on. Cases that are there already are kept, so several processes may share the work (``--part 0/2``, ``--part 1/2``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ PHASES = ("arterial", "nephrographic")
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th case from the I-th")
     options = parser.parse_args(arguments)
+    part, parts = (int(v) for v in options.part.split("/"))
     for group, (seed, cases, variants) in GROUPS.items():
         made = 0
         while made < cases:
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if bool(lesions) == (group == "abnormal"):
                 assert seed in TEST_SEEDS
                 folder = options.output / group / f"{variant}_{seed:06d}"
-                if not (folder / "truth.json").exists():
+                if made % parts == part and not (folder / "truth.json").exists():
                     write_case(folder, seed, variant, phase=phase)
                     print(folder.name, phase, flush=True)
                 made += 1
