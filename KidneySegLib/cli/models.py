@@ -147,7 +147,11 @@ def run_show(options: argparse.Namespace, token: CancelToken) -> None:
 def _lesions_of(bundle: Bundle) -> str:
     if not bundle.finds_lesions:
         return "not found"
-    return "shown" if bundle.lesions is None else f"shown with --lesions, from {bundle.lesions.least_mm:g} mm on"
+    if bundle.lesions is None:
+        return "shown"
+    limits = bundle.lesions
+    sure = "" if limits.least_sure_mm is None else f", {limits.least_sure_mm:g} mm where the network is sure"
+    return f"shown with --lesions, from {limits.least_mm:g} mm on{sure}"
 
 
 def _cortex_border_of(bundle: Bundle) -> str:

@@ -36,7 +36,7 @@ _CLIP = 1e-3
 
 
 def with_cortex_as_seen(
-    values: Float32, volume: Float32, spec: BundleSpec, scan_spacing_mm: Sequence[float] = (0.0, 0.0, 0.0)
+    values: Float32, volume: Float32, spec: BundleSpec, scan_spacing_mm: Sequence[float]
 ) -> Float32:
     """Probabilities with those of cortex by the scan's brightness, within the parenchyma.
 
@@ -67,6 +67,7 @@ def with_cortex_as_seen(
         values[number][box.slices],
         spec.cortex_border.least_contrast_hu,
         mixed_voxels(scan_spacing_mm, spec.spacing_mm),
+        spec.cortex_border.prior_shift,
     )
     result = values.copy()
     result[number][box.slices] = np.where(inside[box.slices], seen, values[number][box.slices])
@@ -91,6 +92,7 @@ def cortex_as_seen(
     known: Float32,
     least_contrast_hu: float,
     mixed: tuple[int, int, int] = (0, 0, 0),
+    prior_shift: float = 0.0,
 ) -> Float32:
     """Probability of cortex (z, y, x) from that known beforehand and from brightness; ``known`` itself if in vain.
 
@@ -100,6 +102,7 @@ def cortex_as_seen(
         known: probability of cortex, 0..1.
         least_contrast_hu: by which cortex must be brighter than medulla.
         mixed: from `mixed_voxels`.
+        prior_shift: added to the logit of ``known``.
     """
     from scipy.ndimage import binary_erosion, gaussian_filter
     from scipy.special import expit, logit
@@ -124,7 +127,7 @@ def cortex_as_seen(
             deep = binary_erosion(deep, np.ones([2 * depth + 1 if a == axis else 1 for a in range(3)], bool))
     parenchyma = inside.astype(np.float32)
     company = np.maximum(blurred(parenchyma, _NEIGHBOURHOOD), 1e-3)
-    prior = logit(np.clip(known, _CLIP, 1 - _CLIP))
+    prior = logit(np.clip(known, _CLIP, 1 - _CLIP)) + prior_shift
     cortex: Float32 = known
     for _ in range(_ROUNDS):
         parts = _two_parts(bright[core], cortex[core])

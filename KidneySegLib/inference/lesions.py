@@ -90,7 +90,11 @@ def without_small(values: Float32, spec: BundleSpec) -> Float32:
         # The largest ball inside is as wide as its middle is far from the outside, on both sides, less a voxel's half.
         depth_mm = ndimage.distance_transform_edt(np.pad(found, 1), sampling=spec.spacing_mm)[1:-1, 1:-1, 1:-1]
         widest_mm = 2 * ndimage.maximum(depth_mm, numbers, np.arange(count + 1)) - min(spec.spacing_mm)
-        small = widest_mm < spec.lesions.least_mm
+        least_mm = np.full(count + 1, spec.lesions.least_mm)
+        if spec.lesions.least_sure_mm is not None:
+            mean = ndimage.mean(values[-1], numbers, np.arange(count + 1))
+            least_mm[mean >= spec.lesions.sure_probability] = spec.lesions.least_sure_mm
+        small = widest_mm < least_mm
         small[0] = False
         values[-1][small[numbers]] = 0
     return values

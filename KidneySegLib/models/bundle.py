@@ -92,9 +92,13 @@ class LesionsOnRequest:
     Attributes:
         least_mm: one without room for a ball of this diameter is left out. Under 10 mm, CT cannot say what a renal
             lesion is (Herts et al. 2018, doi:10.1016/j.jacr.2017.04.028), and the network is often wrong.
+        least_sure_mm: the same for one of which the network is sure; None: the same limit.
+        sure_probability: it is, where its mean probability over the lesion is at least this.
     """
 
     least_mm: float = 10.0
+    least_sure_mm: float | None = None
+    sure_probability: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,12 @@ class CortexBorder:
 
     Attributes:
         least_contrast_hu: cortex must be brighter than medulla by this much; else the network's own answer stays.
+        prior_shift: added to the logit of the network's probability of cortex before the brightness is heard: what
+            takes the bias out of the cortex's volume on calibration phantoms.
     """
 
     least_contrast_hu: float = 15.0
+    prior_shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -284,6 +291,12 @@ def description_of(spec: ModelDescription) -> dict[str, Any]:
     }
 
 
+def _changed(record: LesionsOnRequest | CortexBorder, always: str) -> dict[str, Any]:
+    """What a record holds besides its defaults, and one key in any case."""
+    defaults = asdict(type(record)())
+    return {key: value for key, value in asdict(record).items() if key == always or value != defaults[key]}
+
+
 def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[str, str]) -> dict[str, Any]:
     """The content of ``model.json``. What came to the format later stands in it only where it is used."""
     n = spec.normalisation
@@ -291,9 +304,9 @@ def manifest_of(spec: BundleSpec, folds: Iterable[FoldFiles], sha256: Mapping[st
     if spec.nnunet is not None:
         later["nnunet"] = spec.nnunet.content()
     if spec.lesions is not None:
-        later["lesions"] = asdict(spec.lesions)
+        later["lesions"] = _changed(spec.lesions, always="least_mm")
     if spec.cortex_border is not None:
-        later["cortex_border"] = asdict(spec.cortex_border)
+        later["cortex_border"] = _changed(spec.cortex_border, always="least_contrast_hu")
     if spec.two_stage is not None:
         later["two_stage"] = spec.two_stage.content()
     if spec.origin:

@@ -87,13 +87,21 @@ def _read_partner(form: Form, folder: Path) -> Bundle:
 
 
 def _read_lesions(form: Form) -> LesionsOnRequest:
-    lesions = LesionsOnRequest(form.number("least_mm", 0.0, 100.0))
+    least_mm = form.number("least_mm", 0.0, 100.0)
+    lesions = LesionsOnRequest(
+        least_mm,
+        form.number("least_sure_mm", 0.0, least_mm) if form.has("least_sure_mm") else None,
+        form.number("sure_probability", 0.0, 1.0) if form.has("sure_probability") else 1.0,
+    )
     form.known_only()
     return lesions
 
 
 def _read_cortex_border(form: Form) -> CortexBorder:
-    border = CortexBorder(form.number("least_contrast_hu", 0.0, 1000.0))
+    border = CortexBorder(
+        form.number("least_contrast_hu", 0.0, 1000.0),
+        form.number("prior_shift", -5.0, 5.0) if form.has("prior_shift") else 0.0,
+    )
     form.known_only()
     return border
 

@@ -54,6 +54,15 @@ def test_rim_and_column_are_found_where_the_network_was_in_doubt() -> None:
     assert middle.mean() > 0.9
 
 
+def test_what_is_known_to_be_too_much_or_too_little_is_shifted() -> None:
+    hu, inside, _ = kidney(180.0, 110.0, noise_hu=60.0)
+    sizes = [
+        int(((cortex_as_seen(hu, inside, guess(), 15.0, prior_shift=shift) > 0.5) & inside).sum())
+        for shift in (-1.0, -0.3, 0.0, 1.0)
+    ]
+    assert sizes == sorted(set(sizes))
+
+
 @pytest.mark.parametrize(("cortex_hu", "medulla_hu"), [(120.0, 120.0), (110.0, 150.0), (120.0, 110.0)])
 def test_without_contrast_the_networks_answer_stays(cortex_hu: float, medulla_hu: float) -> None:
     hu, inside, _ = kidney(cortex_hu, medulla_hu)
@@ -107,14 +116,15 @@ def test_only_cortex_within_parenchyma_changes_and_the_input_stays() -> None:
     values = np.stack([np.where(inside, 0.9, 0.1), guess()]).astype(np.float32)
     given = values.copy()
     volume = (hu - n.mean_hu) / n.standard_deviation_hu
-    seen = with_cortex_as_seen(values, volume, spec)
+    fine = (1.0, 1.0, 1.0)
+    seen = with_cortex_as_seen(values, volume, spec, fine)
     np.testing.assert_array_equal(values, given)
     np.testing.assert_array_equal(seen[0], given[0])
     np.testing.assert_array_equal(seen[1][~inside], given[1][~inside])
     assert dice((seen[1] > 0.5) & inside, cortex) > 0.95
-    assert with_cortex_as_seen(values, volume, a.spec()) is values
+    assert with_cortex_as_seen(values, volume, a.spec(), fine) is values
     nothing = np.zeros_like(values)
-    assert with_cortex_as_seen(nothing, volume, spec) is nothing
+    assert with_cortex_as_seen(nothing, volume, spec, fine) is nothing
 
 
 def test_the_engine_asks_for_it_where_the_bundle_does(tmp_path: Path) -> None:
@@ -138,6 +148,8 @@ def test_the_engine_asks_for_it_where_the_bundle_does(tmp_path: Path) -> None:
 
 
 def test_a_manifest_keeps_it_and_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+    shifted = a.write_fine(tmp_path / "shifted", cortex_border=CortexBorder(20.0, -0.3))
+    assert read_bundle(shifted.path).cortex_border == CortexBorder(20.0, -0.3)
     bundle = a.write_fine(tmp_path / "fine", cortex_border=CortexBorder(20.0))
     assert read_bundle(bundle.path).cortex_border == CortexBorder(20.0)
     manifest = bundle.path / "model.json"

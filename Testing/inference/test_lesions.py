@@ -89,6 +89,19 @@ def test_abnormalities_without_room_for_a_ball_are_left_out() -> None:
     assert not (training_labels(spec)(without_small(np.zeros_like(values), spec))).any()
 
 
+def test_smaller_abnormalities_count_where_the_network_is_sure() -> None:
+    spec = a.spec(outputs=a.LESION_OUTPUTS, lesions=LesionsOnRequest(7.0, 5.0, 0.8))
+    values = np.zeros((3, 20, 20, 30), np.float32)
+    values[2, 2:7, 2:7, 2:7] = 0.9  # 5 mm wide, and sure.
+    values[2, 10:15, 10:15, 2:7] = 0.75  # As wide, and doubtful.
+    values[2, 2:6, 10:14, 20:24] = 0.9  # Sure, and too small for all that.
+    values[2, 10:17, 10:17, 20:27] = 0.6  # Doubtful, and large enough.
+    kept = without_small(values, spec)[2] > 0
+    assert kept[4, 4, 4]
+    assert kept[12, 12, 22]
+    assert np.count_nonzero(kept) == 5**3 + 7**3
+
+
 def test_the_rules_are_one_after_the_other() -> None:
     spec = a.spec(outputs=a.LESION_OUTPUTS, lesions=LesionsOnRequest(least_mm=3.0))
     n = spec.normalisation
@@ -156,6 +169,8 @@ def test_evidence_of_a_network_with_lesions_is_that_of_its_parenchyma_and_cortex
 def test_the_manifest_says_which_lesions_are_shown(tmp_path: Path, fine: Bundle) -> None:
     assert read_bundle(fine.path).lesions == LesionsOnRequest(10.0)
     assert json.loads((fine.path / "model.json").read_text(encoding="utf-8"))["lesions"] == {"least_mm": 10.0}
+    limits = LesionsOnRequest(15.0, 8.0, 0.8)
+    assert a.write_fine_with_lesions(tmp_path / "sure", lesions=limits).lesions == limits
     assert a.write_fine(tmp_path / "none").lesions is None
 
 
