@@ -132,6 +132,7 @@ def _ridge(rows: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[floa
     sought = np.concatenate([target, np.zeros(len(penalty))])
     fitted = lsq_linear(np.vstack([scaled, penalty]), sought, bounds=_BOUNDS).x
     slopes = fitted[1:] / sd[1:]
+    slopes[np.abs(slopes) < 1e-9] = 0.0  # What lies on its bound comes back a hair beside it.
     return (float(fitted[0] - slopes @ mean[1:]), *(float(v) for v in slopes))
 
 
