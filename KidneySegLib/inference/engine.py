@@ -32,6 +32,7 @@ from KidneySegLib.inference.regions import (
     grown,
     kept_part,
     kidney_boxes,
+    merge_overlapping,
     stray,
     surround,
     within_reach,
@@ -366,11 +367,8 @@ class _Case(StageClock):
                 core = core.union(part)
                 if larger is None:
                     break
-                core = core.union(larger)
-                while (met := next((other for other in to_come if other.overlaps(core)), None)) is not None:
-                    to_come.remove(met)
-                    self._share += met.voxels / total
-                    core = core.union(met)
+                *to_come, core = merge_overlapping([*to_come, core.union(larger)])
+                self._share = 1.0 - self._done - sum(other.voxels for other in to_come) / total
             self._keep(values, volume, region, core if grow else region)
             if passes:
                 kept = core if grow else region
