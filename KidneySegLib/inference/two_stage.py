@@ -63,7 +63,7 @@ def find_two_stage(
         volume = normalise(hu, n)
     with timed("localise"):
         y1 = first_stage(networks, volume, progress)
-        mask = dilated(y1 > 0.5, record.dilation_mm, spec.spacing_mm)
+        mask = dilated(y1 > record.foreground_probability, record.dilation_mm, spec.spacing_mm)
     found = bounds_of(mask)
     if found is None:
         labels, place = np.zeros((1, 1, 1), np.uint8), Box((0, 0, 0), (1, 1, 1))

@@ -22,6 +22,7 @@ class TwoStageRecord:
         slab: slices that the first stage sees at a time.
         slab_step: distance of neighbouring slabs in slices; their probabilities are averaged.
         dilation_mm: half axes (z, y, x) by which the foreground grows to the mask.
+        foreground_probability: from which a voxel is foreground.
         weights, graph, graph_weights: files of the first stage.
     """
 
@@ -31,6 +32,7 @@ class TwoStageRecord:
     slab: int
     slab_step: int
     dilation_mm: tuple[float, float, float]
+    foreground_probability: float = 0.5
     weights: str = "first.safetensors"
     graph: str = "first.xml"
     graph_weights: str = "first.bin"
@@ -48,6 +50,7 @@ class TwoStageRecord:
             "slab": self.slab,
             "slab_step": self.slab_step,
             "dilation_mm": list(self.dilation_mm),
+            "foreground_probability": self.foreground_probability,
             "files": dict(zip(("weights", "graph", "graph_weights"), self.files, strict=True)),
         }
 
@@ -63,6 +66,9 @@ def read_two_stage(form: Form) -> TwoStageRecord:
     network, files = form.form("network"), form.form("files")
     z, y, x = form.numbers("dilation_mm", 3, 0.1, 100.0)
     slab = form.integer("slab", 4, 512)
+    # Earlier models say nothing of it.
+    told = form.has("foreground_probability")
+    probability = form.number("foreground_probability", 0.01, 0.99) if told else 0.5
     record = TwoStageRecord(
         network=network.text("name", pattern=NAME_PATTERN),
         arguments=network.mapping("arguments"),
@@ -70,6 +76,7 @@ def read_two_stage(form: Form) -> TwoStageRecord:
         slab=slab,
         slab_step=form.integer("slab_step", 1, slab),
         dilation_mm=(z, y, x),
+        foreground_probability=probability,
         weights=files.text("weights", pattern=FILE_PATTERN),
         graph=files.text("graph", pattern=FILE_PATTERN),
         graph_weights=files.text("graph_weights", pattern=FILE_PATTERN),

@@ -73,6 +73,8 @@ def test_every_choice_of_the_paper_s_recipe_says_whose_it_is() -> None:
         ("classes", ["mass"], "classes must be"),
         ("slab", [8, 64, 60], "first.patch"),
         ("unheard", 1, "unheard not known"),
+        ("mask_of", "nothing", "mask_of must be"),
+        ("foreground_probability", 1.0, "foreground_probability must be"),
         ("second", {"batch_size": 1, "patch": [1, 40, 32], "steps": 1}, "patches must fit"),
         ("first", {"batch_size": 1, "patch": [8, 32, 32]}, "minutes or steps"),
     ],
@@ -126,15 +128,37 @@ def test_a_slab_of_the_second_stage_carries_y1_and_the_mask_of_the_truth(tiny: T
     assert not given[(inside == 0).expand_as(given)].any()
 
 
+def test_the_second_stage_may_learn_on_masks_that_the_first_makes_as_at_inference(tiny: TwoStageConfig) -> None:
+    class Found(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(image), 2, *image.shape[2:])
+            logits[:, 1, 4, 8, 8] = 5  # A pixel of 12 mm, far from the truth; all else stays at a half.
+            return logits
+
+    targets = np.zeros((2, 8, 64, 64), np.uint8)
+    targets[0, 3:5, 50:54, 50:54] = 255
+    own = dataclasses.replace(tiny, mask_of="first", foreground_probability=0.6)
+    pool = SlabPool(own, 4, Found())
+    pool.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
+    mask = pool.slabs[0][1][3].numpy() > 0
+    assert mask[4, 16, 16]
+    assert not mask[4, 52, 52]
+    lower = SlabPool(dataclasses.replace(own, foreground_probability=0.4), 4, Found())
+    lower.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
+    assert lower.slabs[0][1][3].all()
+
+
 def test_phantoms_are_seen_with_masses_and_with_cysts_in_the_kidney_unless_told(tiny: TwoStageConfig) -> None:
     source = {"variant_shares": {"large_mass": 1.0}, "elsewhere_probability": 0.0, "jitter_mm": 0.0}
     data = phantom_data(dataclasses.replace(tiny, source=source))
-    sample = next(iter(data.source(data.training[0])))
+    sample = next(iter(data.source(data.training["first"][0])))
     assert sample.hu.shape == (8, 64, 64)
     assert (sample.targets > 127).any(axis=(1, 2, 3)).all()
-    assert not set(data.training) & set(data.validation)
+    first, second = (set(data.training[stage]) for stage in ("first", "second"))
+    assert not first & second
+    assert not (first | second) & set(data.validation)
     apart = dataclasses.replace(tiny, classes=("kidney", "cyst", "mass"), source=source)
-    seed = data.training[0]
+    seed = data.training["first"][0]
     three = next(iter(phantom_data(apart).source(seed))).targets.astype(int)
     both = sample.targets.astype(int)
     assert np.abs(three[0] + three[1] - both[0]).max() <= 2
@@ -181,8 +205,8 @@ def test_kits_layout_excluded_and_unfinished_cases_are_left_out_and_told(kits: P
 
 def test_kits_slabs_lie_as_the_network_sees_them(kits: Path, tiny: TwoStageConfig) -> None:
     data = kits_data(kits, tiny)
-    assert len(data.training) == len(data.validation) == 1
-    slabs = list(data.source(data.training[0]))
+    assert len(data.training["first"]) == len(data.training["second"]) == len(data.validation) == 1
+    slabs = list(data.source(data.training["first"][0]))
     assert all(slab.hu.shape == (8, 64, 64) for slab in slabs)
     found = max(slabs, key=lambda slab: int(slab.targets.astype(int).sum()))
     kidney = found.targets[0] > 127

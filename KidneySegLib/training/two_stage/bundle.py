@@ -55,6 +55,7 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
             slab=slab,
             slab_step=max(1, round(slab * config.first_overlap)),
             dilation_mm=config.dilation_mm,
+            foreground_probability=config.foreground_probability,
         ),
     )
     return write_two_stage_bundle(run / "bundles" / config.bundle, spec, first, second, replace=replace)

@@ -15,6 +15,8 @@ Size3 = tuple[int, int, int]
 #: The paper's own system, for KiTS and a graphics card; and what a CPU can learn from phantoms.
 RECIPES = {name: Path(__file__).with_name(f"{name}.json") for name in ("kits", "phantom")}
 CLASSES = (("kidney", "mass"), ("kidney", "cyst", "mass"))
+#: What the second stage's mask may be made of in training.
+MASKS = ("truth", "first")
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,11 @@ class TwoStageConfig:
         slab: size of a training slab.
         normalisation: low, high, mean, sd in HU.
         dilation_mm: half axes of the ellipsoid by which the foreground grows to the second stage's mask.
+        foreground_probability: of the first stage, from which a voxel belongs to the mask at inference.
+        mask_of: what the second stage's mask is made of in training: the ``truth``, as in the paper, or what the
+            ``first`` stage finds, as at inference.
         first_overlap: distance of neighbouring slabs at inference, as a share of a slab.
-        samples: training phantoms (all training cases of a data set are used).
+        samples: training phantoms of each stage (all training cases of a data set are used by both).
         validation: held-out phantoms, or share of a data set's cases.
         pool_start: slabs to wait for before the first step.
         pool_capacity: slabs kept in memory.
@@ -104,6 +109,8 @@ class TwoStageConfig:
     class_weights: tuple[float, ...] = ()
     first_pooling: int = 1
     first_overlap: float = 0.5
+    foreground_probability: float = 0.5
+    mask_of: str = "truth"
     samples: int = 400
     validation: float = 8
     pool_start: int = 24
@@ -121,6 +128,10 @@ class TwoStageConfig:
                 f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
                 f"got {list(self.class_weights)}."
             )
+        if self.mask_of not in MASKS:
+            raise InputError(f"mask_of must be one of {list(MASKS)}, got {self.mask_of!r}.")
+        if not 0 < self.foreground_probability < 1:
+            raise InputError(f"foreground_probability must be between 0 and 1, got {self.foreground_probability}.")
         factor = self.first_pooling
         first = (self.slab[1] // factor, self.slab[2] // factor) if factor >= 1 else (0, 0)
         if factor < 1 or any(a % factor for a in self.slab[1:]) or self.first.patch[1:] != first:

@@ -134,7 +134,8 @@ def kits_data(folder: Path, config: TwoStageConfig) -> Data:
         "held_out": [cases[n].name for n in sorted(order[:count])],
         "left_out": list(notes),
     }
-    return Data(source, sorted(order[count:]), sorted(order[:count]), facts)
+    training = sorted(order[count:])
+    return Data(source, {"first": training, "second": training}, sorted(order[:count]), facts)
 
 
 def _fitted(array: NDArray[Any], shape: tuple[int, int, int], fill: int) -> NDArray[Any]:

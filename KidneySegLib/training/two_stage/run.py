@@ -30,18 +30,21 @@ class Data:
 
     Attributes:
         source: makes the slabs of a seed.
-        training, validation: seeds; those of a data set are numbers of its cases.
+        training: seeds of each stage; those of a data set are numbers of its cases.
+        validation: seeds that are held out from both.
         facts: for the record.
     """
 
     source: SampleSource
-    training: Sequence[int]
+    training: Mapping[str, Sequence[int]]
     validation: Sequence[int]
     facts: Mapping[str, Any]
 
 
 def phantom_data(config: TwoStageConfig) -> Data:
-    """Phantoms: training seeds and validation seeds never meet.
+    """Phantoms: training seeds and validation seeds never meet, and each stage has phantoms of its own.
+
+    So the second stage learns from what the first makes of phantoms that are new to it, as at inference.
 
     Raises:
         InputError: for an argument that the phantom does not have.
@@ -54,8 +57,12 @@ def phantom_data(config: TwoStageConfig) -> Data:
     except TypeError as error:
         raise InputError(f"source: {error}. Mend the recipe.") from error
     validation = [VALIDATION_SEEDS.seed(20_000 + n) for n in range(int(config.validation))]
-    training = [TRAINING_SEEDS.seed(50_000_000 + n) for n in range(config.samples)]
-    return Data(source, training, validation, {"data": "phantoms", "seeds": [training[0], training[-1]]})
+    training = {
+        stage: [TRAINING_SEEDS.seed(first + n) for n in range(config.samples)]
+        for stage, first in (("first", 50_000_000), ("second", 51_000_000))
+    }
+    seeds = {stage: [own[0], own[-1]] for stage, own in training.items()}
+    return Data(source, training, validation, {"data": "phantoms", "seeds": seeds})
 
 
 def train_two_stage(
@@ -110,7 +117,7 @@ def train_two_stage(
 
         with (
             SampleStore(data.source, data.validation, samples / "validation", 0) as held_out,
-            SampleStore(data.source, data.training, samples / "training", workers) as store,
+            SampleStore(data.source, data.training[stage], samples / "training", workers) as store,
         ):
             trainer = StageTrainer(stage, config, place, store, held_out, first)
             if (folder / CHECKPOINT_FILE).exists():

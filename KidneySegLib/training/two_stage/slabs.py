@@ -25,7 +25,8 @@ class SlabPool:
     """A ring of slabs; once full, new ones replace the oldest.
 
     The second stage's slabs carry two more channels: ``y1``, which the first stage makes of them when they come in, and
-    the mask, which is made of the truth, as in the paper.
+    the mask, which is made of the truth, as in the paper, or of y1, as at inference (`TwoStageConfig.mask_of`). Of the
+    truth, its border always lies just so far from the kidney, and the network learns to go by that.
 
     Args:
         config: of the run.
@@ -58,10 +59,14 @@ class SlabPool:
         present = (sample.targets > FULL_FRACTION // 2).sum(axis=(2, 3)) >= 4
         numbers = np.where(present, np.arange(1, len(present) + 1)[:, None], 0).max(axis=0)
         if self._first is not None:
-            foreground = sample.targets.astype(np.int32).sum(axis=0) > FULL_FRACTION // 2
+            hu = torch.from_numpy(sample.hu.astype(np.float32))[None, None]
+            y1 = first_stage(self._first, hu, self.config)[0].numpy()
+            if self.config.mask_of == "first":
+                foreground = y1 > self.config.foreground_probability
+            else:
+                foreground = sample.targets.astype(np.int32).sum(axis=0) > FULL_FRACTION // 2
             mask = dilated(foreground, self.config.dilation_mm, self.config.spacing_mm)
-            y1 = first_stage(self._first, torch.from_numpy(sample.hu.astype(np.float32))[None, None], self.config)[0]
-            more = np.stack([np.rint(y1.numpy() * FULL_FRACTION).astype(np.uint8), mask * np.uint8(FULL_FRACTION)])
+            more = np.stack([np.rint(y1 * FULL_FRACTION).astype(np.uint8), mask * np.uint8(FULL_FRACTION)])
             sample = replace(sample, targets=np.concatenate([sample.targets, more]))
             numbers = np.where(mask.any(axis=(1, 2)), numbers, -1)
         item = torch.from_numpy(sample.hu), torch.from_numpy(sample.targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import asdict
@@ -31,7 +32,6 @@ from KidneySegLib.training.two_stage.slabs import (
     second_input,
 )
 from KidneySegLib.training.two_stage.store import SampleStore
-from KidneySegLib.training.validate import autocast
 
 CHECKPOINT_FILE = "checkpoint.pt"
 WEIGHTS_FILE = "weights.pt"
@@ -40,6 +40,14 @@ STAGES = ("first", "second")
 _LOG_STEPS = 10
 _CHECKPOINT_SECONDS = 90.0
 _VALIDATION_SECONDS = 240.0
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 on cards and on processors with AMX. With AVX-512's bfloat16 alone a step took 1.3 times as long."""
+    fast = device.type == "cuda"
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 
 
 def network_name(stage: str) -> str:
