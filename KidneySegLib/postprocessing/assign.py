@@ -136,7 +136,7 @@ def _assign(
     body = sample_body(image)
     near = _near(body, pieces)
     midline = find_midline(overview, body, near)
-    pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near)
+    pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near, overview)
     notes: list[str] = []
     if clean:
         pieces = _plausible_only(pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, notes)

@@ -35,6 +35,8 @@ SPINE_HALF_WIDTH_MM = 60.0
 #: Iliac wings lie this far from the midline, and their section is at least this large on each side; ribs are thinner.
 WING_MM = (35.0, 160.0)
 MIN_WING_MM2 = 300.0
+#: Less liver and spleen than this in the localiser's map is noise.
+MIN_ORGAN_MM3 = 50_000.0
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,14 @@ def find_midline(overview: sitk.Image | None, body: Body, near_kidney: NDArray[n
     return _from_bone(body, near_kidney, outline) or outline
 
 
-def find_pelvis_top(body: Body, midline: Midline, near_kidney: NDArray[np.bool_]) -> float | None:
-    """World z of the iliac crests: the top of the lowest run of slabs with wide bone on both sides, or None."""
+def find_pelvis_top(
+    body: Body, midline: Midline, near_kidney: NDArray[np.bool_], overview: sitk.Image | None = None
+) -> float | None:
+    """World z of the iliac crests: the top of the lowest run of slabs with wide bone on both sides, or None.
+
+    A run that reaches the height of liver or spleen is ribs, or ribs that follow upon the pelvis: then nothing is known
+    of the crests. Without the localiser's map that is not asked.
+    """
     bone = (body.hu > BONE_HU) & ~near_kidney
     position = body.world_mm[bone]
     if len(position) == 0:
@@ -138,7 +146,23 @@ def find_pelvis_top(body: Body, midline: Midline, near_kidney: NDArray[np.bool_]
     first = int(np.argmax(wide))
     run = np.flatnonzero(~wide[first:])
     last = first + int(run[0]) if len(run) else count
-    return lowest_mm + last * SLAB_MM
+    top_mm = lowest_mm + last * SLAB_MM
+    organs_mm = _height_of_upper_organs(overview)
+    return None if organs_mm is not None and top_mm > organs_mm else top_mm
+
+
+def _height_of_upper_organs(overview: sitk.Image | None) -> float | None:
+    """Median world z of liver and spleen in the localiser's map, if it shows `MIN_ORGAN_MM3` of them."""
+    import SimpleITK as sitk
+
+    if overview is None:
+        return None
+    grid = VoxelGrid.of(overview)
+    values = sitk.GetArrayViewFromImage(overview)
+    index = np.argwhere((values == OverviewLabel.LIVER) | (values == OverviewLabel.SPLEEN))
+    if len(index) * grid.voxel_mm3 < MIN_ORGAN_MM3:
+        return None
+    return float(np.median(grid.world(index)[:, 2]))
 
 
 def _from_spine(overview: sitk.Image) -> Midline | None:

@@ -139,6 +139,18 @@ def test_a_transplant_alone_has_no_side() -> None:
     assert (Side.UNSIDED, "pelvic_kidney") in kidneys.flags
 
 
+def test_ribs_at_the_liver_s_height_are_no_pelvis_and_a_single_kidney_between_them_has_a_side() -> None:
+    patient = Patient((LEFT,), pelvis_top=200.0)  # wide bone in every slice, as where the lower ribs hang far down
+    liver = Blob((-70, -10, 60), (60, 50, 60))
+    image, labels = patient.scan()
+    ribs = assign_kidneys(result_of(labels, patient.overview(((liver, OverviewLabel.LIVER),))), image)
+    assert ids_at(ribs.labels, LEFT.centre) == [4]
+    assert not any(key == "pelvic_kidney" for _, key in ribs.flags)
+    # Where nothing but the pelvis is in the scan, no organ says otherwise.
+    pelvis = assign_kidneys(result_of(labels, patient.overview()), image)
+    assert ids_at(pelvis.labels, LEFT.centre) == [10]
+
+
 def test_a_kidney_in_pieces_is_one_kidney() -> None:
     upper, lower = Blob((62, 20, 32), (26, 24, 24)), Blob((62, 20, -32), (26, 24, 24))
     fragment = Blob((62, -12, 0), (9, 6, 9), 0.5)
