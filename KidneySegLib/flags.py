@@ -50,6 +50,11 @@ FLAGS: dict[str, Flag] = {
         Flag("no_kidney", _C, "No kidney was found."),
         Flag("one_kidney", _W, "Only one kidney was found."),
         Flag("more_than_two_kidneys", _W, "More than two separate kidneys were found."),
+        Flag(
+            "kidney_not_counted",
+            _W,
+            "Something the size of a kidney was not counted as one, for the overview shows none there: look at it.",
+        ),
         Flag("fused_kidneys", _W, "The kidneys are joined; volumes are given without sides."),
         Flag("pelvic_kidney", _W, "A kidney lies in the pelvis (ectopic or transplanted)."),
         Flag("side_uncertain", _C, "The side of a kidney could not be determined."),

@@ -38,7 +38,7 @@ WEAK_CONTRAST_FLAGS = (
     "low_corticomedullary_contrast",
 )
 #: With one of these flags a case is at best yellow (a person has to look), or red.
-YELLOW_FLAGS = frozenset({"kidney_cut_by_scan", "phase_uncertain", *WEAK_CONTRAST_FLAGS})
+YELLOW_FLAGS = frozenset({"kidney_cut_by_scan", "kidney_not_counted", "phase_uncertain", *WEAK_CONTRAST_FLAGS})
 RED_FLAGS = frozenset({"no_kidney", "side_uncertain"})
 #: Dice values are kept this far from 0 and 1 before their logit is taken.
 _CLIP = 1e-3

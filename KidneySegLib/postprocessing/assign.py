@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 
 from KidneySegLib.errors import InputError
 from KidneySegLib.labels import LABELS, PARENCHYMA, STRUCTURE_OF_TRAINING_LABEL, Side, Structure, label_id
+from KidneySegLib.postprocessing.agreement import least_agreement
 from KidneySegLib.postprocessing.bridges import cut_bridge
 from KidneySegLib.postprocessing.case_flags import label_flags
 from KidneySegLib.postprocessing.cyst_or_mass import split_abnormality
 from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
-from KidneySegLib.postprocessing.grouping import drop_islands, group_pieces
+from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
-from KidneySegLib.postprocessing.plausible import SEEN_SHARE, kidney_share, why_no_kidney
+from KidneySegLib.postprocessing.plausible import SEEN_SHARE, UNSEEN, kidney_share, why_no_kidney
 from KidneySegLib.postprocessing.sides import FlagOfSide, Sided, find_sides
 from KidneySegLib.postprocessing.tidy import tidy
 from KidneySegLib.progress import Progress
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from KidneySegLib.inference.engine import EngineResult
+    from KidneySegLib.inference.evidence import Evidence
 
 #: Connected tissue smaller than this is noise, wherever it lies.
 MIN_PIECE_MM3 = 300.0
@@ -81,7 +84,15 @@ def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress |
         undivided = structure in PARENCHYMA and not getattr(result, "divided", True)
         codes_of_ids[training] = _CODE[Structure.UNDIVIDED if undivided else structure]
     labels, more_flags, more_notes = split_abnormality(result.labels, image)
-    kidneys = _assign(labels, codes_of_ids, image, result.overview, clean=True, progress=progress or Progress())
+    kidneys = _assign(
+        labels,
+        codes_of_ids,
+        image,
+        result.overview,
+        clean=True,
+        evidence=result.evidence or (),
+        progress=progress or Progress(),
+    )
     (progress or Progress()).report("postprocess", 1.0)
     case_flags: list[FlagOfSide] = [(None, key) for key in more_flags]
     return replace(kidneys, flags=(*case_flags, *kidneys.flags), notes=(*more_notes, *kidneys.notes))
@@ -111,6 +122,7 @@ def _assign(
     overview: sitk.Image | None,
     *,
     clean: bool,
+    evidence: Sequence[Evidence] = (),
     progress: Progress,
 ) -> Kidneys:
     import SimpleITK as sitk
@@ -138,8 +150,14 @@ def _assign(
     midline = find_midline(overview, body, near)
     pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near, overview)
     notes: list[str] = []
+    flags: list[FlagOfSide] = []
     if clean:
-        pieces = _plausible_only(pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, notes)
+        pieces, removed = _plausible_only(
+            pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence
+        )
+        notes = [_says(piece.volume_mm3, f"was removed: it {why}") for piece, why in removed]
+        if any(why == UNSEEN and piece.parenchyma_mm3 >= OWN_KIDNEY_MM3 for piece, why in removed):
+            flags.append((None, "kidney_not_counted"))
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()
     groups = group_pieces(pieces, midline)
@@ -160,7 +178,7 @@ def _assign(
     out[box] = ids
     sided_labels = sitk.GetImageFromArray(out)
     sided_labels.CopyInformation(labels)
-    flags: list[FlagOfSide] = [(None, key) for key in case_flags]
+    flags += [(None, key) for key in case_flags]
     flags += [(kidney.side, key) for kidney in sided for key in kidney.flags]
     flags += label_flags(sided_labels, image)
     return Kidneys(
@@ -195,8 +213,9 @@ def _plausible_only(
     midline: Midline | None,
     pelvis_top_mm: float | None,
     overview: sitk.Image | None,
-    notes: list[str],
-) -> list[Piece]:
+    evidence: Sequence[Evidence],
+) -> tuple[list[Piece], list[tuple[Piece, str]]]:
+    """The pieces that can be kidney, and the others with the reason."""
     import SimpleITK as sitk
 
     scan = sitk.GetArrayViewFromImage(image)
@@ -206,19 +225,20 @@ def _plausible_only(
         mask = (numbers[piece.box] == piece.number) & _IS_PARENCHYMA[codes[piece.box]]
         return np.asarray(scan[region][mask], np.float32)
 
-    kept = []
+    kept, removed = [], []
     values = [hu_of(piece) for piece in pieces]
     seen: list[float] = []
     if overview is not None:
         shown = [kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE for piece in pieces]
         seen = [float(np.median(hu)) for hu, is_shown in zip(values, shown, strict=True) if is_shown and hu.size]
     for piece, hu in zip(pieces, values, strict=True):
-        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen)
+        agreement = least_agreement(piece.tissue_mm, evidence)
+        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen, agreement)
         if why is None:
             kept.append(piece)
         else:
-            notes.append(_says(piece.volume_mm3, f"was removed: it {why}"))
-    return kept
+            removed.append((piece, why))
+    return kept, removed
 
 
 def _without_bridges(

@@ -10,6 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.evidence import Evidence
+from KidneySegLib.inference.grid import frame_of, grid_of
 from KidneySegLib.labels import OverviewLabel
 from KidneySegLib.postprocessing.grid import VoxelGrid
 
@@ -143,9 +145,26 @@ def filled(values: Array, image: sitk.Image) -> sitk.Image:
     return out
 
 
-def result_of(labels: sitk.Image, overview: sitk.Image | None = None, divided: bool = True) -> Any:
+def result_of(
+    labels: sitk.Image, overview: sitk.Image | None = None, divided: bool = True, evidence: tuple[Evidence, ...] = ()
+) -> Any:
     """What the engine would hand over."""
-    return SimpleNamespace(labels=labels, index=(0, 0, 0), overview=overview, divided=divided)
+    return SimpleNamespace(labels=labels, index=(0, 0, 0), overview=overview, divided=divided, evidence=evidence)
+
+
+def evidence_on(image: sitk.Image, blobs: tuple[Blob, ...], missed: tuple[Blob, ...] = ()) -> Evidence:
+    """Two passes on a grid of 3 mm: the first finds all blobs, the second nothing of the ``missed`` ones."""
+    grid = grid_of(frame_of(image), (3.0, 3.0, 3.0))
+    region = sitk.Image([int(n) for n in reversed(grid.whole.shape)], sitk.sitkUInt8)
+    grid.place(region, grid.whole)
+    world = VoxelGrid.of(region).world(np.indices(grid.whole.shape).reshape(3, -1).T)
+    plain = np.zeros(len(world), np.uint8)
+    for blob in blobs:
+        plain[_inside(world, blob, 0)] = 255
+    mirrored = plain.copy()
+    for blob in missed:
+        mirrored[_inside(world, blob, 0)] = 0
+    return Evidence(grid, grid.whole, np.stack([plain, mirrored]).reshape(2, 1, *grid.whole.shape))
 
 
 def ids_at(labels: sitk.Image, *world: tuple[float, float, float]) -> list[int]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from KidneySegLib.labels import OverviewLabel
 from KidneySegLib.postprocessing import assign_kidneys
-from Testing.postprocessing.patient import LEFT, RIGHT, Blob, Patient, ids_at, result_of
+from KidneySegLib.postprocessing.agreement import least_agreement
+from Testing.postprocessing.patient import (
+    DIRECTIONS,
+    LEFT,
+    RIGHT,
+    Blob,
+    Patient,
+    evidence_on,
+    ids_at,
+    result_of,
+)
 
 SPLEEN = Blob((115, 20, 60), (25, 30, 30))
 BLADDER = Blob((0, -20, -170), (32, 28, 28), 0.5, hu=8)
@@ -139,6 +151,38 @@ def test_a_piece_that_the_localiser_does_not_see_goes_only_beside_two_that_it_se
     # Half seen, as transplants are, is seen.
     half = Patient().overview(((Blob((60, -70, -4), (26, 22, 14)), OverviewLabel.KIDNEY),))
     assert ids_at(assign_kidneys(result_of(labels, half), image).labels, loop.centre)[0] != 0
+
+
+def test_a_graft_that_the_localiser_misses_stays_if_all_passes_agree_and_is_flagged_if_not() -> None:
+    graft = Blob((60, -60, -150), (26, 24, 45))
+    scan: dict[str, Any] = {"extent": (480, 380, 560), "direction": DIRECTIONS["oblique"], "spacing": (3, 4, 5)}
+    image, labels = Patient((RIGHT, LEFT, graft)).scan(**scan)
+    both = Patient().overview()
+    agreed = result_of(labels, both, evidence=(evidence_on(image, (RIGHT, LEFT, graft)),))
+    kidneys = assign_kidneys(agreed, image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, graft.centre) == [2, 4, 10]
+    assert (None, "kidney_not_counted") not in kidneys.flags
+    doubtful = result_of(labels, both, evidence=(evidence_on(image, (RIGHT, LEFT, graft), missed=(graft,)),))
+    kidneys = assign_kidneys(doubtful, image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, graft.centre) == [2, 4, 0]
+    assert (None, "kidney_not_counted") in kidneys.flags
+    # A small piece is bowel, whatever the passes say.
+    loop = Blob((60, -60, -150), (16, 16, 20))
+    image, labels = Patient((RIGHT, LEFT, loop)).scan(**scan)
+    small = assign_kidneys(result_of(labels, both, evidence=(evidence_on(image, (RIGHT, LEFT, loop)),)), image)
+    assert ids_at(small.labels, RIGHT.centre, LEFT.centre, loop.centre) == [2, 4, 0]
+    assert (None, "kidney_not_counted") not in small.flags
+
+
+def test_agreement_is_that_of_the_pass_which_finds_least_and_unknown_without_evidence() -> None:
+    image, _ = Patient().scan()
+    half = Blob((RIGHT.centre[0], RIGHT.centre[1], RIGHT.centre[2] + 100), (60, 60, 100))  # the part above its middle
+    evidence = evidence_on(image, (RIGHT,), missed=(half,))
+    inside = np.array(RIGHT.centre) + np.random.default_rng(0).uniform(-8, 8, (400, 3))
+    assert least_agreement(inside, (evidence_on(image, (RIGHT,)),)) == 1.0
+    assert least_agreement(inside, (evidence,)) == pytest.approx(np.mean(inside[:, 2] < RIGHT.centre[2]), abs=0.1)
+    assert least_agreement(inside, ()) is None
+    assert least_agreement(inside + 5000, (evidence,)) is None
 
 
 def with_cysts(patient: Patient, *cysts: Blob) -> tuple[sitk.Image, sitk.Image]:
