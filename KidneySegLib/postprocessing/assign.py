@@ -19,7 +19,7 @@ from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
 from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
-from KidneySegLib.postprocessing.plausible import SEEN_SHARE, UNSEEN, kidney_share, why_no_kidney
+from KidneySegLib.postprocessing.plausible import DOUBTED, SEEN_SHARE, UNSEEN, kidney_share, why_no_kidney
 from KidneySegLib.postprocessing.sides import FlagOfSide, Sided, find_sides
 from KidneySegLib.postprocessing.tidy import tidy
 from KidneySegLib.progress import Progress
@@ -156,7 +156,7 @@ def _assign(
             pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence
         )
         notes = [_says(piece.volume_mm3, f"was removed: it {why}") for piece, why in removed]
-        if any(why == UNSEEN and piece.parenchyma_mm3 >= OWN_KIDNEY_MM3 for piece, why in removed):
+        if any(why in (UNSEEN, DOUBTED) and piece.parenchyma_mm3 >= OWN_KIDNEY_MM3 for piece, why in removed):
             flags.append((None, "kidney_not_counted"))
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()

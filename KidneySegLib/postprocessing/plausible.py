@@ -25,7 +25,8 @@ MIN_KIDNEY_SHARE = 0.25
 #: 0.45 and more, bowel and vessels mostly under 0.2; those beside a single seen kidney measured 6 and 31 mL.
 #: But a piece of `SURE_MM3` or more of which every pass of the fine network finds `SURE_AGREEMENT` is kidney whatever
 #: the localiser missed: on validation phantoms a graft of 138 mL that it did not see at all had 0.97, bowel of 6 to
-#: 22 mL had 0.59 to 0.84.
+#: 22 mL had 0.59 to 0.84. And a piece that it sees less than `SEEN_SHARE` of is none either, by the same counting, if a
+#: pass misses so much of it that less than `DOUBTFUL_AGREEMENT` is left: all kidneys there had 0.93 and more.
 #: All this is asked of a piece's parenchyma: a large cyst, which the localiser may call liver, must not hide the kidney
 #: that it hangs on, and a bladder or bowel taken for a cyst is no kidney for its size.
 UNSEEN_SHARE = 0.2
@@ -33,6 +34,8 @@ SEEN_SHARE = 0.4
 SMALL_UNSEEN_MM3 = 40_000.0
 SURE_MM3 = 30_000.0
 SURE_AGREEMENT = 0.93
+DOUBTFUL_AGREEMENT = 0.88
+DOUBTED = "is hardly seen in the overview, and the passes of the network disagree about it"
 UNSEEN = "is not where the overview shows a kidney"
 #: Parenchyma measures 30 to 50 HU unenhanced as a rule, 14 in one development scan; urine and bile mostly 0 to 10. Not
 #: asked of a piece that the localiser calls kidney for `SEEN_SHARE`: of a small kidney full of fat half is dark.
@@ -87,8 +90,11 @@ def why_no_kidney(
         others_needed = 1 if tissue_mm3 < SMALL_UNSEEN_MM3 else 2
         seen = bool(share[OverviewLabel.KIDNEY] >= SEEN_SHARE)
         sure = agreement is not None and agreement >= SURE_AGREEMENT and tissue_mm3 >= SURE_MM3
-        if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE and len(seen_medians_hu) >= others_needed and not sure:
-            return UNSEEN
+        if len(seen_medians_hu) >= others_needed:
+            if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE and not sure:
+                return UNSEEN
+            if not seen and agreement is not None and agreement < DOUBTFUL_AGREEMENT:
+                return DOUBTED
         brightest = max(seen_medians_hu, default=0.0)
         if not seen and median is not None and brightest >= ENHANCED_HU and median < DARK_SHARE * brightest:
             return f"is far darker than the kidney beside it (median {median:.0f} HU)"

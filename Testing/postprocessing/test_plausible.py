@@ -174,6 +174,21 @@ def test_a_graft_that_the_localiser_misses_stays_if_all_passes_agree_and_is_flag
     assert (None, "kidney_not_counted") not in small.flags
 
 
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_third_piece_that_the_localiser_half_sees_goes_if_the_passes_disagree(agreed: bool) -> None:
+    loop = Blob((60, -70, -20), (26, 22, 30))
+    image, labels = Patient((RIGHT, LEFT, loop)).scan()
+    half = Patient().overview(((Blob((60, -70, -4), (26, 22, 8)), OverviewLabel.KIDNEY),))
+    evidence = evidence_on(image, (RIGHT, LEFT, loop), missed=() if agreed else (Blob(loop.centre, (20, 16, 24)),))
+    kidneys = assign_kidneys(result_of(labels, half, evidence=(evidence,)), image)
+    assert (ids_at(kidneys.labels, loop.centre)[0] > 0) == agreed
+    assert ((None, "kidney_not_counted") in kidneys.flags) == (not agreed)
+    # Beside a single kidney that the overview sees, one that is as large stays: people have two.
+    image, labels = Patient((RIGHT, loop)).scan()
+    half = Patient((RIGHT,)).overview(((Blob((60, -70, -4), (26, 22, 8)), OverviewLabel.KIDNEY),))
+    assert ids_at(assign_kidneys(result_of(labels, half, evidence=(evidence,)), image).labels, loop.centre)[0] > 0
+
+
 def test_agreement_is_that_of_the_pass_which_finds_least_and_unknown_without_evidence() -> None:
     image, _ = Patient().scan()
     half = Blob((RIGHT.centre[0], RIGHT.centre[1], RIGHT.centre[2] + 100), (60, 60, 100))  # the part above its middle
