@@ -158,7 +158,8 @@ def _cortex_border_of(bundle: Bundle) -> str:
     border = bundle.cortex_border
     if border is None:
         return "as the network has it"
-    return f"by the scan's brightness, where cortex is {border.least_contrast_hu:g} HU brighter than medulla"
+    shift = "" if not border.prior_shift else f"; the network's logit of cortex shifted by {border.prior_shift:+g}"
+    return f"by the scan's brightness, where cortex is {border.least_contrast_hu:g} HU brighter than medulla{shift}"
 
 
 def run_verify(options: argparse.Namespace, token: CancelToken) -> None:
