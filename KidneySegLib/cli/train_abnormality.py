@@ -25,13 +25,14 @@ and CASE_segmentations.mha (1 kidney, 2 abnormality); every tenth case is held o
 
 The recipe is a file (KidneySegLib/training/abnormality/abnormality.json) that says for each choice whether the paper
 states it; a changed copy goes with --config. OUT gets checkpoint, log.csv, log.png, record.json and bundles/. With
---ablation OUT gets a folder for each variant, ablation.csv, and the table is printed. Ctrl-C leaves a checkpoint;
+--ablation OUT gets a folder for each variant, ablation.csv, and the table is printed; its recipe is ablation.json
+beside that one, with voxels of 3 mm. Give it --workers 0 for the same phantoms throughout. Ctrl-C leaves a checkpoint;
 --resume goes on from it.
 """
 _EXAMPLES = """\
   kidneyseg train abnormality -o runs/abnormality
   kidneyseg train abnormality zenodo-8014290 -o runs/abnormality --device cuda
-  kidneyseg train abnormality -o runs/ablation --ablation --minutes 60
+  kidneyseg train abnormality -o runs/ablation --ablation --workers 0
   kidneyseg train abnormality -o runs/plain --without multi-resolution top-k
   kidneyseg models import runs/abnormality/bundles/kidneyseg-abnormality --name abnormality
 """
@@ -61,12 +62,14 @@ def recipe_of(options: argparse.Namespace) -> AbnormalityRecipe:
     Raises:
         InputError: if the budget is not positive.
     """
-    from KidneySegLib.training.abnormality.config import load_recipe
+    from KidneySegLib.training.abnormality.config import ABLATION_RECIPE, load_recipe
     from KidneySegLib.training.abnormality.run import with_budget
 
     if options.minutes is not None and options.minutes <= 0:
         raise InputError(f"--minutes must be more than 0, got {options.minutes}. Give another number.")
-    recipe = with_budget(load_recipe(options.config), options.minutes, options.steps)
+    recipe = with_budget(
+        load_recipe(options.config or (ABLATION_RECIPE if options.ablation else None)), options.minutes, options.steps
+    )
     if options.separate:
         recipe = replace(recipe, separate_cyst_and_mass=True)
     return recipe.switched(**{name.replace("-", "_"): False for name in options.without})

@@ -19,7 +19,13 @@ from KidneySegLib.errors import InputError
 from KidneySegLib.models import BundleSpec, Normalisation, find_bundle, write_bundle
 from KidneySegLib.networks import build_network
 from KidneySegLib.training.abnormality.ablation import run_ablation, table_of, variants
-from KidneySegLib.training.abnormality.config import ADDITIONS, DEFAULT_RECIPE, AbnormalityRecipe, load_recipe
+from KidneySegLib.training.abnormality.config import (
+    ABLATION_RECIPE,
+    ADDITIONS,
+    DEFAULT_RECIPE,
+    AbnormalityRecipe,
+    load_recipe,
+)
 from KidneySegLib.training.abnormality.losses import abnormality_loss, present_dice_loss, top_k_entropy
 from KidneySegLib.training.abnormality.phantom_boxes import AbnormalityBoxes
 from KidneySegLib.training.abnormality.run import export_variant, train_variant
@@ -92,6 +98,17 @@ def test_the_recipe_says_whose_each_choice_is_and_each_addition_has_a_switch() -
     assert replace(recipe, separate_cyst_and_mass=True).network.outputs == ("background", "parenchyma", "cyst", "mass")
     with pytest.raises(InputError, match="Additions are"):
         recipe.switched(more_data=True)
+
+
+def test_the_ablation_s_recipe_differs_from_the_paper_s_in_sizes_and_budget_alone() -> None:
+    own, full = load_recipe(ABLATION_RECIPE), load_recipe()
+    assert (own.training.spacing_mm, own.start_from) == (2 * full.training.spacing_mm, None)
+    for name in ("additions", "class_weights", "top_k_share", "context_weight"):
+        assert getattr(own, name) == getattr(full, name)
+    assert own.network.arguments["features"] == full.network.arguments["features"]
+    with torch.device("meta"):
+        for variant in variants(own).values():
+            build_network(variant.network.network, variant.network.arguments)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +282,14 @@ def test_the_loss_on_the_abnormality_falls(tiny: AbnormalityRecipe) -> None:
 def test_the_ablation_runs_every_variant_by_the_same_budget(
     tiny: AbnormalityRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("KidneySegLib.training.abnormality.run.sample_source", lambda _r, _d: BallWithCyst())
+    made: list[int] = []
+
+    class Counted(BallWithCyst):
+        def __call__(self, seed: int) -> Iterator[Sample]:
+            made.append(seed)
+            return super().__call__(seed)
+
+    monkeypatch.setattr("KidneySegLib.training.abnormality.ablation.sample_source", lambda _r, _d: Counted())
     names = list(variants(tiny))
     assert len(names) == 10
     assert (names[0], names[-1]) == ("plain", "all")
@@ -276,5 +300,7 @@ def test_the_ablation_runs_every_variant_by_the_same_budget(
     assert heads[-2:] == ("Dice parenchyma", "Dice abnormality")
     assert [line[:4] for line in cells] == [["", "", "", ""], ["", "", "x", ""], ["x", "x", "x", "x"]]
     assert all(math.isfinite(value) for row in rows for value in row.dice.values())
+    assert made
+    assert len(made) == len(set(made))  # Three variants, and each phantom is made once.
     with open(tmp_path / "ablation.csv", newline="", encoding="utf-8") as file:
         assert [line["variant"] for line in csv.DictReader(file)] == list(few)

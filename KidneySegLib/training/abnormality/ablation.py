@@ -10,7 +10,8 @@ from pathlib import Path
 
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.abnormality.config import ADDITIONS, AbnormalityRecipe
-from KidneySegLib.training.abnormality.run import train_variant
+from KidneySegLib.training.abnormality.run import sample_source, train_variant
+from KidneySegLib.training.kept_samples import KeptSamples
 
 TABLE_FILE = "ablation.csv"
 #: How each addition stands in the table.
@@ -61,14 +62,27 @@ def run_ablation(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[AblationRow, ...]:
-    """Train all `variants` and write ``ablation.csv``. Arguments as for `train_variant`; finished ones are skipped."""
-    from KidneySegLib.training.network_run import RECORD_FILE
+    """Train all `variants` on the same samples and write ``ablation.csv``; finished ones are skipped.
 
+    Samples are made once, in ``output/samples``. Other arguments as for `train_variant`.
+    """
+    from KidneySegLib.training.network_run import RECORD_FILE, SAMPLES_FOLDER
+
+    samples = output / SAMPLES_FOLDER
+    samples.mkdir(parents=True, exist_ok=True)
+    source = KeptSamples(sample_source(recipe, dataset), samples)
     rows = []
     for name, variant in variants(recipe).items():
         folder = output / name
         train_variant(
-            variant, folder, dataset=dataset, device=device, resume=resume, workers=workers, progress=progress
+            variant,
+            folder,
+            dataset=dataset,
+            device=device,
+            resume=resume,
+            workers=workers,
+            source=source,
+            progress=progress,
         )
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
         found = record["validation"] or dict.fromkeys(variant.structures, math.nan)

@@ -14,6 +14,8 @@ from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.recipe_file import filled, read_recipe
 
 DEFAULT_RECIPE = Path(__file__).with_name("abnormality.json")
+#: The same on coarse voxels, for the ablation on a processor.
+ABLATION_RECIPE = Path(__file__).with_name("ablation.json")
 #: The paper's four additions to its plain 3-D U-Net.
 ADDITIONS = ("multi_resolution", "task_augmentation", "top_k", "spatial_dropout")
 #: Keys of the file that a person reads and the program does not.
