@@ -28,6 +28,11 @@ BOLUS_AORTA_HU = 200.0
 #: Cortex less medulla from which the two are told apart, and below which they are one.
 CORTICOMEDULLARY_HU = 40.0
 EVEN_KIDNEY_HU = 25.0
+#: Blood less than this many times as bright as cortex has lost its bolus. Kidneys are evenly bright soon after, and a
+#: difference that is no larger than this may be a mass or fluid that was taken for medulla: on validation phantoms in the
+#: nephrographic phase up to 48 HU were measured where there were 11.
+LATE_AORTA = 1.3
+LATE_DIFFERENCE_HU = 55.0
 #: An evenly enhanced kidney has at least this.
 ENHANCED_KIDNEY_HU = 100.0
 #: Urine with excreted contrast: brighter than this, than cortex and than blood.
@@ -115,7 +120,8 @@ def classify(samples: HuSamples) -> PhaseEstimate:
     difference = samples.corticomedullary
     # Whatever the phase is called: where cortex is hardly brighter than medulla, their border is not to be trusted.
     undecided = phase in (Phase.ARTERIAL, Phase.UNCERTAIN)
-    if undecided and difference is not None and difference < CORTICOMEDULLARY_HU:
+    late = samples.aorta is not None and samples.cortex is not None and samples.aorta < LATE_AORTA * samples.cortex
+    if undecided and difference is not None and difference < (LATE_DIFFERENCE_HU if late else CORTICOMEDULLARY_HU):
         flags.append("low_corticomedullary_contrast")
     return PhaseEstimate(
         phase=phase,

@@ -182,6 +182,14 @@ class TestClassify:
                 ("phase_uncertain", "low_corticomedullary_contrast"),
             ),
             (HuSamples(aorta=130, kidney=160, cortex=190, medulla=120), Phase.UNCERTAIN, ("phase_uncertain",)),
+            # Blood no brighter than cortex: a mass may have been taken for medulla. A real difference is larger.
+            (
+                HuSamples(aorta=178, kidney=180, cortex=192, medulla=144),
+                Phase.ARTERIAL,
+                ("low_corticomedullary_contrast",),
+            ),
+            (HuSamples(aorta=161, kidney=140, cortex=165, medulla=93), Phase.ARTERIAL, ()),
+            (HuSamples(aorta=300, kidney=140, cortex=165, medulla=117), Phase.ARTERIAL, ()),
             (HuSamples(aorta=100, kidney=90), Phase.UNCERTAIN, ("phase_uncertain",)),
         ],
     )
