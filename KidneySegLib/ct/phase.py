@@ -29,8 +29,8 @@ BOLUS_AORTA_HU = 200.0
 CORTICOMEDULLARY_HU = 40.0
 EVEN_KIDNEY_HU = 25.0
 #: Blood less than this many times as bright as cortex has lost its bolus. Kidneys are evenly bright soon after, and a
-#: difference that is no larger than this may be a mass or fluid that was taken for medulla: on validation phantoms in the
-#: nephrographic phase up to 48 HU were measured where there were 11.
+#: difference that is no larger than this may be a mass or fluid that was taken for medulla: on validation phantoms in
+#: the nephrographic phase up to 48 HU were measured where there were 11.
 LATE_AORTA = 1.3
 LATE_DIFFERENCE_HU = 55.0
 #: An evenly enhanced kidney has at least this.
