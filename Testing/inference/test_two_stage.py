@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 
 sitk = pytest.importorskip("SimpleITK")
 
+from KidneySegLib.errors import ModelError  # noqa: E402
 from KidneySegLib.inference.engine import StageClock  # noqa: E402
 from KidneySegLib.inference.two_stage import find_two_stage, first_stage  # noqa: E402
 from KidneySegLib.inference.two_stage_mask import dilated  # noqa: E402
 from KidneySegLib.models.bundle import BundleSpec, Normalisation  # noqa: E402
-from KidneySegLib.models.two_stage import TwoStageRecord  # noqa: E402
+from KidneySegLib.models.form import Form  # noqa: E402
+from KidneySegLib.models.two_stage import TwoStageRecord, read_two_stage  # noqa: E402
 from KidneySegLib.progress import Progress  # noqa: E402
 
+RECORD = TwoStageRecord("VNet2D3D", {}, 2, 4, 2, (10.0, 4.0, 4.0))
 SPEC = BundleSpec(
     name="known",
     version="1",
@@ -31,7 +35,7 @@ SPEC = BundleSpec(
     normalisation=Normalisation(-200.0, 400.0, 0.0, 100.0),
     outputs=("background", "parenchyma", "mass"),
     activation="softmax",
-    two_stage=TwoStageRecord("VNet2D3D", {}, 2, 4, 2, (10.0, 4.0, 4.0)),
+    two_stage=RECORD,
 )
 
 
@@ -96,6 +100,27 @@ def test_each_slice_is_paired_with_its_own_mask_and_the_formula_holds() -> None:
         assert np.allclose(given[:, 0] + given[:, 2], given[:, 1], atol=1e-5)
     kidney_slices = [float(given[:, 1].max()) for given in networks.seen]
     assert kidney_slices == pytest.approx([-1, -1, 3, 3, 3, 3, -1, -1]) or max(kidney_slices[2:6]) == 3
+
+
+def test_the_mask_holds_all_that_the_first_stage_finds_likely_enough() -> None:
+    def masked(probability: float) -> int:
+        networks = Known()
+        networks.bundle = replace(SPEC, two_stage=replace(RECORD, foreground_probability=probability))
+        labels, _ = find_two_stage(networks, scan(), StageClock().timed, Progress())  # type: ignore[arg-type]
+        return int((sitk.GetArrayViewFromImage(labels) > 0).sum())
+
+    # Stage 1 has a logit of -80 outside of the kidney and of 40 and more in it, but for the pixels between them.
+    assert masked(0.9) <= masked(0.5) < masked(1e-30)
+
+
+def test_a_record_comes_back_and_one_that_says_nothing_of_the_probability_means_a_half() -> None:
+    record = replace(RECORD, foreground_probability=0.15)
+    content = record.content()
+    assert read_two_stage(Form(content, "here", "two_stage.")) == record
+    del content["foreground_probability"]
+    assert read_two_stage(Form(content, "here", "two_stage.")).foreground_probability == 0.5
+    with pytest.raises(ModelError, match="foreground_probability"):
+        read_two_stage(Form({**content, "foreground_probability": 1.0}, "here", "two_stage."))
 
 
 def test_slabs_are_averaged_and_odd_sizes_come_back() -> None:
