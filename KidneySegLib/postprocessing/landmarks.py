@@ -123,10 +123,12 @@ def find_midline(overview: sitk.Image | None, body: Body, near_kidney: NDArray[n
 def find_pelvis_top(
     body: Body, midline: Midline, near_kidney: NDArray[np.bool_], overview: sitk.Image | None = None
 ) -> float | None:
-    """World z of the iliac crests: the top of the lowest run of slabs with wide bone on both sides, or None.
+    """World z of the iliac crests: the top of the run of slabs with wide bone on both sides at the scan's lower end.
 
-    A run that reaches the height of liver or spleen is ribs, or ribs that follow upon the pelvis: then nothing is known
-    of the crests. Without the localiser's map that is not asked.
+    Where the lower end has no wide bone, no pelvis is in the scan, and wide bone higher up is ribs: None. A single slab
+    without (between thighs and pelvis, say) does not end the run. A run that reaches the height of liver or spleen is
+    ribs, or ribs that follow upon the pelvis: then nothing is known of the crests. Without the localiser's map that is
+    not asked.
     """
     bone = (body.hu > BONE_HU) & ~near_kidney
     position = body.world_mm[bone]
@@ -141,14 +143,18 @@ def find_pelvis_top(
     wide = np.ones(count, dtype=np.bool_)
     for side in (-1, 1):
         wide &= np.bincount(slab[lateral & (np.sign(offset) == side)], minlength=count) >= needed
-    if not wide.any():
+    run = _run_from_below(wide)
+    if run == 0:
         return None
-    first = int(np.argmax(wide))
-    run = np.flatnonzero(~wide[first:])
-    last = first + int(run[0]) if len(run) else count
-    top_mm = lowest_mm + last * SLAB_MM
+    top_mm = lowest_mm + run * SLAB_MM
     organs_mm = _height_of_upper_organs(overview)
     return None if organs_mm is not None and top_mm > organs_mm else top_mm
+
+
+def _run_from_below(wide: NDArray[np.bool_]) -> int:
+    """Slabs from the lowest one to the last wide one before two in a row that are not; 0 if these are the lowest."""
+    narrow = np.concatenate([~wide, [True, True]])
+    return int(np.argmax(narrow[:-1] & narrow[1:]))
 
 
 def _height_of_upper_organs(overview: sitk.Image | None) -> float | None:

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from KidneySegLib.errors import InputError
 from KidneySegLib.labels import OverviewLabel, Side
 from KidneySegLib.postprocessing import Kidneys, assign_kidneys, assign_sides
+from KidneySegLib.postprocessing.landmarks import _run_from_below
 from Testing.postprocessing.patient import DIRECTIONS, LEFT, RIGHT, Blob, Patient, ids_at, result_of
 
 SMALL = {(Side.RIGHT, "kidney_small"), (Side.LEFT, "kidney_small")}
@@ -149,6 +150,23 @@ def test_ribs_at_the_liver_s_height_are_no_pelvis_and_a_single_kidney_between_th
     # Where nothing but the pelvis is in the scan, no organ says otherwise.
     pelvis = assign_kidneys(result_of(labels, patient.overview()), image)
     assert ids_at(pelvis.labels, LEFT.centre) == [10]
+
+
+@pytest.mark.parametrize(("wide", "run"), [("", 0), ("..##", 0), ("#", 1), ("###..##", 3), ("#.##..", 4), (".##", 3)])
+def test_the_pelvis_is_the_wide_bone_at_the_lower_end_of_the_scan(wide: str, run: int) -> None:
+    assert _run_from_below(np.array([letter == "#" for letter in wide], dtype=bool)) == run
+
+
+def test_a_single_kidney_that_the_scan_cuts_below_its_ribs_has_a_side() -> None:
+    # The scan begins in the kidney; ribs above its middle are wide bone, but none is at the scan's lower end.
+    image, labels = Patient((LEFT,), pelvis_top=200.0).scan(centre=(0, 0, 160))
+    values = sitk.GetArrayFromImage(image)
+    values[:8][values[:8] == 500] = 40
+    cut = sitk.GetImageFromArray(values)
+    cut.CopyInformation(image)
+    kidneys = assign_kidneys(result_of(labels), cut)
+    assert set(np.unique(sitk.GetArrayFromImage(kidneys.labels))) == {0, 3, 4}
+    assert not any(key == "pelvic_kidney" for _, key in kidneys.flags)
 
 
 def test_a_kidney_in_pieces_is_one_kidney() -> None:
