@@ -32,7 +32,7 @@ class Overview:
     Attributes:
         grid: its grid over the whole scan.
         labels: (z, y, x) `labels.OverviewLabel` ids.
-        kidney: (z, y, x) where to look for kidneys.
+        kidney: (z, y, x) where to look for kidneys: what any pass holds for one.
     """
 
     grid: Grid
@@ -50,6 +50,9 @@ class Overview:
 
 def localise(network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: Progress) -> Overview:
     """Run a localiser over a whole scan.
+
+    Where its bundle mirrors, what any pass calls kidney is looked at closely: a transplant that one pass does not see
+    at all, another may. The labels are the plain pass's, for in a mirror the liver lies on the left.
 
     Args:
         network: a ready localiser bundle.
@@ -71,15 +74,17 @@ def localise(network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: P
     body = body_box(hu, n.low_hu)
     volume = normalise(np.ascontiguousarray(hu[body.slices]), n)
     tile = fit_tile(body.shape, spec.patch_size, spec.size_multiple, spec.tile_step, flexible=spec.flexible_tiles)
-    values = network.probabilities(
-        volume,
-        tile,
-        lambda fraction, message: progress.report(
-            "localise", _SAMPLING_SHARE + (1.0 - _SAMPLING_SHARE) * fraction, message
-        ),
-    )
+
+    def on_network(fraction: float, message: str) -> None:
+        progress.report("localise", _SAMPLING_SHARE + (1.0 - _SAMPLING_SHARE) * fraction, message)
+
+    if network.passes_per_tile > 1:
+        _, passes = network.passes(volume, tile, on_network)
+    else:
+        passes = [network.probabilities(volume, tile, on_network)]
     labels = np.zeros(grid.shape, dtype=np.uint8)
-    labels[body.slices] = overview_labels(spec)(values)
+    labels[body.slices] = overview_labels(spec)(passes[0])
     kidney = np.zeros(grid.shape, dtype=np.bool_)
-    kidney[body.slices] = values[spec.outputs.index("kidney")] > KIDNEY_PROBABILITY
+    number = spec.outputs.index("kidney")
+    kidney[body.slices] = np.maximum.reduce([values[number] for values in passes]) > KIDNEY_PROBABILITY
     return Overview(grid, labels, kidney)

@@ -51,6 +51,8 @@ def _spec(config: NetworkConfig, record: Mapping[str, Any], localiser: str | Non
         cortex_border=CortexBorder() if {"parenchyma", "cortex"} <= set(config.outputs) else None,
         lesions=LesionsOnRequest(config.least_lesion_mm) if on_request else None,
         mirror_axes=config.mirror_axes,
+        # A localiser that may mirror does; of a fine network, calibration has the say.
+        mirror=bool(config.mirror_axes) and "kidney" in config.outputs,
         training=dict(record),
         metrics={"validation_dice": record.get("validation")} if record.get("validation") else {},
     )
