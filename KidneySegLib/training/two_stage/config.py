@@ -130,8 +130,8 @@ class TwoStageConfig:
             )
         if self.mask_of not in MASKS:
             raise InputError(f"mask_of must be one of {list(MASKS)}, got {self.mask_of!r}.")
-        if not 0 < self.foreground_probability < 1:
-            raise InputError(f"foreground_probability must be between 0 and 1, got {self.foreground_probability}.")
+        if not 0.01 <= self.foreground_probability <= 0.99:
+            raise InputError(f"foreground_probability must be 0.01 to 0.99, got {self.foreground_probability}.")
         factor = self.first_pooling
         first = (self.slab[1] // factor, self.slab[2] // factor) if factor >= 1 else (0, 0)
         if factor < 1 or any(a % factor for a in self.slab[1:]) or self.first.patch[1:] != first:
