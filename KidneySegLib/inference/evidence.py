@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from KidneySegLib.inference.grid import Box, Grid
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.models.bundle import BundleSpec
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: A probability of 1 as evidence stores it.
 FULL_PROBABILITY = 255
@@ -31,6 +35,14 @@ class Evidence:
     grid: Grid
     box: Box
     passes: NDArray[np.uint8]
+
+    def region(self) -> sitk.Image:
+        """An empty uint8 image on the region's voxels, placed in the world."""
+        import SimpleITK as sitk
+
+        image = sitk.Image([int(n) for n in reversed(self.box.shape)], sitk.sitkUInt8)
+        self.grid.place(image, self.box)
+        return image
 
 
 #: Key of a bundle's metrics that says how evidence becomes uncertainty; without it none is kept.

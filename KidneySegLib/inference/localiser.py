@@ -78,10 +78,7 @@ def localise(network: ReadyNetwork, image: sitk.Image, frame: Frame, progress: P
     def on_network(fraction: float, message: str) -> None:
         progress.report("localise", _SAMPLING_SHARE + (1.0 - _SAMPLING_SHARE) * fraction, message)
 
-    if network.passes_per_tile > 1:
-        _, passes = network.passes(volume, tile, on_network)
-    else:
-        passes = [network.probabilities(volume, tile, on_network)]
+    _, passes = network.passes(volume, tile, on_network)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     labels[body.slices] = overview_labels(spec)(passes[0])
     kidney = np.zeros(grid.shape, dtype=np.bool_)

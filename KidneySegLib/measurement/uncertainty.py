@@ -330,9 +330,7 @@ def _on_grid_of(part: Evidence, labels: sitk.Image) -> NDArray[np.uint8]:
     """The ids at the nearest voxel of ``labels`` to each voxel of a region, 0 outside."""
     import SimpleITK as sitk
 
-    region = sitk.Image([int(n) for n in reversed(part.box.shape)], sitk.sitkUInt8)
-    part.grid.place(region, part.box)
-    sampled = sitk.Resample(labels, region, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
+    sampled = sitk.Resample(labels, part.region(), sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0)
     return np.asarray(sitk.GetArrayFromImage(sampled), np.uint8)
 
 

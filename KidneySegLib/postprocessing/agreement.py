@@ -23,19 +23,12 @@ def least_agreement(positions_mm: Points, evidence: Sequence[Evidence]) -> float
     Returns:
         0 to 1; None where there is no evidence at these positions.
     """
-    import SimpleITK as sitk
-
     from KidneySegLib.inference.evidence import FULL_PROBABILITY
 
     found = np.zeros(len(evidence[0].passes) if evidence else 0)
     asked = 0
     for part in evidence:
-        region = sitk.Image([int(n) for n in reversed(part.box.shape)], sitk.sitkUInt8)
-        part.grid.place(region, part.box)
-        grid = VoxelGrid.of(region)
-        index = np.rint(grid.index(positions_mm)).astype(np.int64)
-        inside = ((index >= 0) & (index < np.array(part.box.shape))).all(axis=1)
-        z, y, x = index[inside].T
+        z, y, x = VoxelGrid.of(part.region()).voxels_at(positions_mm).T
         found += (part.passes[:, 0, z, y, x] > FULL_PROBABILITY // 2).sum(axis=1)
-        asked += int(inside.sum())
+        asked += len(z)
     return float(found.min() / asked) if asked else None

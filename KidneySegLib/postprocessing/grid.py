@@ -67,6 +67,12 @@ class VoxelGrid:
         ]
         return index
 
+    def voxels_at(self, world_xyz: Points) -> NDArray[np.int64]:
+        """Indices (k, 3) as z, y, x of the nearest voxels to world positions (n, 3); those outside are left out."""
+        index = np.rint(self.index(world_xyz)).astype(np.int64)
+        inside: NDArray[np.int64] = index[((index >= 0) & (index < np.array(self.size[::-1]))).all(axis=1)]
+        return inside
+
     def corners(self) -> Points:
         """World positions (8, 3) of the centres of the corner voxels."""
         ends = [(0, n - 1) for n in self.size[::-1]]

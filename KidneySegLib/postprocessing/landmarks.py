@@ -159,27 +159,27 @@ def _run_from_below(wide: NDArray[np.bool_]) -> int:
 
 def _height_of_upper_organs(overview: sitk.Image | None) -> float | None:
     """Median world z of liver and spleen in the localiser's map, if it shows `MIN_ORGAN_MM3` of them."""
-    import SimpleITK as sitk
-
     if overview is None:
         return None
+    world = _positions_of(overview, (OverviewLabel.LIVER, OverviewLabel.SPLEEN), MIN_ORGAN_MM3)
+    return None if world is None else float(np.median(world[:, 2]))
+
+
+def _positions_of(overview: sitk.Image, labels: tuple[OverviewLabel, ...], least_mm3: float) -> Points | None:
+    """World positions (n, 3) of the voxels with one of some labels; None if there is less of them than that."""
+    import SimpleITK as sitk
+
     grid = VoxelGrid.of(overview)
-    values = sitk.GetArrayViewFromImage(overview)
-    index = np.argwhere((values == OverviewLabel.LIVER) | (values == OverviewLabel.SPLEEN))
-    if len(index) * grid.voxel_mm3 < MIN_ORGAN_MM3:
-        return None
-    return float(np.median(grid.world(index)[:, 2]))
+    index = np.argwhere(np.isin(sitk.GetArrayViewFromImage(overview), labels))
+    return None if len(index) * grid.voxel_mm3 < least_mm3 else grid.world(index)
 
 
 def _from_spine(overview: sitk.Image) -> Midline | None:
-    import SimpleITK as sitk
-
-    grid = VoxelGrid.of(overview)
-    index = np.argwhere(sitk.GetArrayViewFromImage(overview) == OverviewLabel.SPINE)
-    if len(index) * grid.voxel_mm3 < MIN_SPINE_MM3:
+    world = _positions_of(overview, (OverviewLabel.SPINE,), MIN_SPINE_MM3)
+    if world is None:
         return None
-    world = grid.world(index)
-    return _slab_medians(world[:, 2], world[:, 0], MIN_SPINE_MM3 / 100 / grid.voxel_mm3, "spine")
+    least = MIN_SPINE_MM3 / 100 / VoxelGrid.of(overview).voxel_mm3
+    return _slab_medians(world[:, 2], world[:, 0], least, "spine")
 
 
 def _from_bone(body: Body, near_kidney: NDArray[np.bool_], outline: Midline | None) -> Midline | None:

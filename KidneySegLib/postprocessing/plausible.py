@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from KidneySegLib.labels import OverviewLabel
 from KidneySegLib.postprocessing.grid import Points, VoxelGrid
+from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3
 from KidneySegLib.postprocessing.landmarks import Midline
 from KidneySegLib.postprocessing.pieces import Piece
 
@@ -23,7 +24,7 @@ MIN_KIDNEY_SHARE = 0.25
 #: `SEEN_SHARE`: people have two, and on a hard scan it may miss one of them. Where it sees one other, a piece under
 #: `SMALL_UNSEEN_MM3` is none either: kidneys that it missed were larger. On the calibration phantoms every kidney had
 #: 0.45 and more, bowel and vessels mostly under 0.2; those beside a single seen kidney measured 6 and 31 mL.
-#: But a piece of `SURE_MM3` or more of which every pass of the fine network finds `SURE_AGREEMENT` is kidney whatever
+#: But a piece as large as a kidney of which every pass of the fine network finds `SURE_AGREEMENT` is kidney whatever
 #: the localiser missed: on validation phantoms a graft of 138 mL that it did not see at all had 0.97, bowel of 6 to
 #: 22 mL had 0.59 to 0.84. And a piece that it sees less than `SEEN_SHARE` of is none either, by the same counting, if a
 #: pass misses so much of it that less than `DOUBTFUL_AGREEMENT` is left: all kidneys there had 0.93 and more.
@@ -32,7 +33,6 @@ MIN_KIDNEY_SHARE = 0.25
 UNSEEN_SHARE = 0.2
 SEEN_SHARE = 0.4
 SMALL_UNSEEN_MM3 = 40_000.0
-SURE_MM3 = 30_000.0
 SURE_AGREEMENT = 0.93
 DOUBTFUL_AGREEMENT = 0.88
 DOUBTED = "is hardly seen in the overview, and the passes of the network disagree about it"
@@ -89,7 +89,7 @@ def why_no_kidney(
         tissue_mm3 = piece.parenchyma_mm3 or piece.volume_mm3
         others_needed = 1 if tissue_mm3 < SMALL_UNSEEN_MM3 else 2
         seen = bool(share[OverviewLabel.KIDNEY] >= SEEN_SHARE)
-        sure = agreement is not None and agreement >= SURE_AGREEMENT and tissue_mm3 >= SURE_MM3
+        sure = agreement is not None and agreement >= SURE_AGREEMENT and tissue_mm3 >= OWN_KIDNEY_MM3
         if len(seen_medians_hu) >= others_needed:
             if share[OverviewLabel.KIDNEY] < UNSEEN_SHARE and not sure:
                 return UNSEEN
@@ -127,9 +127,7 @@ def overview_shares(samples_mm: Points, overview: sitk.Image) -> NDArray[np.floa
     """Share of world positions with each `OverviewLabel` in the localiser's map; outside it counts as background."""
     import SimpleITK as sitk
 
-    grid = VoxelGrid.of(overview)
-    index = np.rint(grid.index(samples_mm)).astype(np.int64)
-    inside = ((index >= 0) & (index < np.array(grid.size[::-1]))).all(axis=1)
-    values = np.zeros(len(samples_mm), dtype=np.int64)
-    values[inside] = sitk.GetArrayViewFromImage(overview)[tuple(index[inside].T)]
-    return np.bincount(values, minlength=len(OverviewLabel)) / max(1, len(values))
+    index = VoxelGrid.of(overview).voxels_at(samples_mm)
+    counts = np.bincount(sitk.GetArrayViewFromImage(overview)[tuple(index.T)], minlength=len(OverviewLabel))
+    counts[OverviewLabel.BACKGROUND] += len(samples_mm) - len(index)
+    return counts / max(1, len(samples_mm))

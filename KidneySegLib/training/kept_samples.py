@@ -21,11 +21,19 @@ class KeptSamples:
     source: SampleSource
     folder: Path
 
+    def marker(self, seed: int) -> Path:
+        """The file that says that nothing more is to be made of a seed."""
+        return self.folder / f"{seed:010d}.done"
+
+    def make(self, seed: int) -> None:
+        """Write the samples of a seed, unless they are there."""
+        if self.marker(seed).exists():
+            return
+        for number, sample in enumerate(self.source(seed)):
+            write_sample(self.folder / f"{seed:010d}-{number:03d}.npz", sample)
+        self.marker(seed).touch()
+
     def __call__(self, seed: int) -> Iterator[Sample]:
-        done = self.folder / f"{seed:010d}.done"
-        if not done.exists():
-            for number, sample in enumerate(self.source(seed)):
-                write_sample(self.folder / f"{seed:010d}-{number:03d}.npz", sample)
-            done.touch()
+        self.make(seed)
         for path in sorted(self.folder.glob(f"{seed:010d}-*.npz")):
             yield read_sample(path)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import NetworkConfig
-from KidneySegLib.training.samples import Sample, SampleSource, read_sample, write_sample
+from KidneySegLib.training.kept_samples import KeptSamples
+from KidneySegLib.training.samples import Sample, SampleSource
 from KidneySegLib.training.seeds import TRAINING_SEEDS, VALIDATION_SEEDS
 
 #: Seeds far from those that the shipped weights began with.
@@ -26,19 +27,14 @@ def phantom_samples(
     """
     from KidneySegLib.training.network_run import sample_source
 
-    source = source or sample_source(config)
+    kept = KeptSamples(source or sample_source(config), folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         progress.report("phantoms", number / count, f"phantom {number + 1} of {count}")
         seed = TRAINING_SEEDS.seed(_FIRST_TRAINING + number)
-        done = folder / f"{seed}.done"
-        if not done.exists():
-            for index, sample in enumerate(source(seed)):
-                write_sample(folder / f"{seed}-{index}.npz", sample)
-            done.touch()
-        for path in sorted(folder.glob(f"{seed}-*.npz")):
+        for sample in kept(seed):
             # The shipped model learnt the cortex of all phantoms, visible or not; so it goes on.
-            yield replace(read_sample(path), cortex_weight=1.0)
+            yield replace(sample, cortex_weight=1.0)
 
 
 def original_cases(count: int, folder: Path, progress: Progress, first: int = FIRST_JUDGED) -> tuple[Path, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import KidneySegError
-from KidneySegLib.training.samples import Sample, SampleSource, read_sample, write_sample
+from KidneySegLib.training.kept_samples import KeptSamples
+from KidneySegLib.training.samples import Sample, SampleSource, read_sample
 from KidneySegLib.training.workers import one_thread_each
 
 _ERRORS_FILE = "errors.txt"
@@ -22,19 +23,16 @@ def make_samples(source: SampleSource, seeds: Sequence[int], folder: Path, paren
     Args:
         parent: process without which there is no more need for samples.
     """
+    kept = KeptSamples(source, folder)
     for seed in seeds:
         if parent is not None and os.getppid() != parent:
             return
-        done = folder / f"{seed:010d}.done"
-        if done.exists():
-            continue
         try:
-            for number, sample in enumerate(source(seed)):
-                write_sample(folder / f"{seed:010d}-{number:03d}.npz", sample)
+            kept.make(seed)
         except Exception:  # One case that cannot be drawn or read must not end the run.
             with open(folder / _ERRORS_FILE, "a", encoding="utf-8") as file:
                 file.write(f"seed {seed}\n{traceback.format_exc()}\n")
-        done.touch()
+            kept.marker(seed).touch()
 
 
 class SampleStore:
@@ -49,6 +47,7 @@ class SampleStore:
 
     def __init__(self, source: SampleSource, seeds: Sequence[int], folder: Path, workers: int) -> None:
         self._source, self._seeds, self._folder, self._workers = source, tuple(seeds), folder, workers
+        self._kept = KeptSamples(source, folder)
         self._read: set[str] = set()
         self._processes: list[Any] = []
 
@@ -57,7 +56,7 @@ class SampleStore:
         (self._folder / _ERRORS_FILE).unlink(missing_ok=True)
         for leftover in self._folder.glob(".*.part"):
             leftover.unlink()
-        missing = [seed for seed in self._seeds if not (self._folder / f"{seed:010d}.done").exists()]
+        missing = [seed for seed in self._seeds if not self._kept.marker(seed).exists()]
         if not self._workers:
             make_samples(self._source, missing, self._folder)
         else:
@@ -113,4 +112,4 @@ class SampleStore:
                 yield read_sample(path)
             except ValueError:
                 path.unlink(missing_ok=True)  # Cut short by a power failure: made again next time.
-                path.with_name(f"{path.name.split('-')[0]}.done").unlink(missing_ok=True)
+                self._kept.marker(int(path.name.split("-")[0])).unlink(missing_ok=True)
