@@ -16,12 +16,43 @@ from KidneySegLib.errors import InputError
 T = TypeVar("T")
 
 
+#: A recipe's key for the file beside it that says what it does not say itself.
+EXTENDS = "extends"
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """What a recipe says: a JSON file with an object, or TOML on Python 3.11 and later.
 
+    With the key ``extends``, the name of another recipe in the same folder, it holds what differs from that one:
+    objects are merged key by key, everything else is replaced.
+
     Raises:
-        InputError: if the file cannot be read, or holds something else.
+        InputError: if a file cannot be read, holds something else, or extends itself.
     """
+    return _extended(path, ())
+
+
+def _extended(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path in above:
+        raise InputError(f"{path}: the recipe extends itself. Mend the file.")
+    values = _read(path)
+    base = values.pop(EXTENDS, None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise InputError(f"{path}: {EXTENDS} must be the name of a file beside it, got {base!r}. Mend the file.")
+    return _merged(_extended(path.parent / base, (*above, path)), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for name, value in changes.items():
+        present = result.get(name)
+        result[name] = _merged(present, value) if isinstance(present, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = _toml(path, text) if path.suffix == ".toml" else json.loads(text)
