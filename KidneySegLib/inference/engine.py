@@ -220,7 +220,13 @@ class Engine:
         )
 
     def _run_two_stage(self, networks: TwoStageNetworks, image: sitk.Image, progress: Progress) -> EngineResult:
+        """Both stages over the whole scan; a localiser, where the bundle names one, says what of it can be kidney."""
         clock = StageClock()
+        overview: Overview | None = None
+        if self._coarse is not None:
+            with clock.timed("localise"):
+                overview = localise(self._coarse, image, frame_of(image), progress)
+                self._coarse.rest()
         labels, index = find_two_stage(networks, image, clock.timed, progress)
         for stage in ("localise", "preprocess", "network", "resample"):
             progress.report(stage, 1.0)
@@ -230,11 +236,12 @@ class Engine:
             divided=False,
             raw=labels,
             raw_names=raw_names(self.bundle),
-            overview=None,
+            overview=overview.image() if overview is not None else None,
             device=networks.device,
             precision=networks.precision,
             backend=networks.backend,
             seconds=dict(clock.seconds),
+            notes=self._coarse.notes if self._coarse is not None else (),
             flags=() if "cyst" in self.bundle.outputs else (CYSTS_IN_KIDNEY,),
         )
 

@@ -188,8 +188,8 @@ def check_spec(spec: BundleSpec, where: str) -> None:
         check_record(spec.nnunet, where)
         if spec.is_localiser or spec.flexible_tiles:
             refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
-    if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None or spec.localiser):
-        refuse("a two-stage model has no localiser and no partner, and is none of nnU-Net's.")
+    if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None):
+        refuse("a two-stage model has no partner, and is none of nnU-Net's.")
     if spec.lesions is not None:
         if spec.activation != "sigmoid" or spec.outputs[-1] != "abnormality":
             refuse("a model that shows lesions on request must be a sigmoid network whose last output is abnormality.")

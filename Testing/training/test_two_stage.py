@@ -15,6 +15,8 @@ pytest.importorskip("openvino")
 import SimpleITK as sitk  # noqa: E402
 
 from KidneySegLib.errors import InputError, ModelError  # noqa: E402
+from KidneySegLib.inference.engine import Engine  # noqa: E402
+from KidneySegLib.labels import OverviewLabel  # noqa: E402
 from KidneySegLib.measurement.table import read_csv  # noqa: E402
 from KidneySegLib.models.manifest import read_bundle  # noqa: E402
 from KidneySegLib.pipeline import segment_case  # noqa: E402
@@ -238,6 +240,21 @@ def test_short_run_on_the_kits_layout_makes_a_bundle_that_segments(
     table = read_csv(tmp_path / "out" / "volumes.csv")
     assert "cysts_in_kidney" in table.flags
     assert all(row.cortex_ml is None and row.cyst_ml is None and row.total_kidney_ml is None for row in table)
+
+
+def test_a_model_that_names_a_localiser_is_told_where_kidneys_are(
+    kits: Path, tiny: TwoStageConfig, tmp_path: Path
+) -> None:
+    plain = train_two_stage(kits, tmp_path / "plain", tiny, workers=0)
+    helped = train_two_stage(
+        kits, tmp_path / "helped", dataclasses.replace(tiny, localiser="kidneyseg-localiser"), workers=0
+    )
+    assert (plain.localiser, read_bundle(helped.path).localiser) == (None, "kidneyseg-localiser")
+    scan = sitk.ReadImage(str(kits / "case_00000" / "imaging.nii.gz"))
+    assert Engine(plain, device="cpu").run(scan).overview is None
+    overview = Engine(helped, device="cpu").run(scan).overview
+    assert overview is not None
+    assert (sitk.GetArrayViewFromImage(overview) == OverviewLabel.KIDNEY).any()
 
 
 def test_a_file_that_was_changed_is_refused(kits: Path, tiny: TwoStageConfig, tmp_path: Path) -> None:

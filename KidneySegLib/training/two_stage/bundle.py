@@ -47,6 +47,7 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
         normalisation=Normalisation(n["low"], n["high"], n["mean"], n["sd"]),
         outputs=config.outputs,
         activation="softmax",
+        localiser=config.localiser,
         training=json.loads(json.dumps(record)),
         two_stage=TwoStageRecord(
             network=network_name("first"),

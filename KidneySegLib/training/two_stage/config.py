@@ -92,6 +92,7 @@ class TwoStageConfig:
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
         class_weights: how much background and each class count in the second stage's loss; empty: all alike.
         excluded: names of a data set's cases that are not used.
+        localiser: bundle whose overview says what of the result can be kidney, written into the model (ours).
         labels: class of each label id of a data set; an id that is not in it is background.
         first, second: the stages.
         augment: of both.
@@ -117,6 +118,7 @@ class TwoStageConfig:
     pool_capacity: int = 400
     source: dict[str, Any] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
+    localiser: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     augment: Augmentation = field(default_factory=Augmentation)
 
