@@ -15,8 +15,8 @@ from KidneySegLib.postprocessing.agreement import least_agreement
 from KidneySegLib.postprocessing.bridges import cut_bridge
 from KidneySegLib.postprocessing.case_flags import label_flags
 from KidneySegLib.postprocessing.cyst_or_mass import split_abnormality
-from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in
-from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, drop_islands, group_pieces
+from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in, place_of
+from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, Group, drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
 from KidneySegLib.postprocessing.plausible import DOUBTED, SEEN_SHARE, UNSEEN, kidney_share, why_no_kidney
@@ -155,7 +155,7 @@ def _assign(
         pieces, removed = _plausible_only(
             pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence
         )
-        notes = [_says(piece.volume_mm3, f"was removed: it {why}") for piece, why in removed]
+        notes = [_says(piece, f"was removed: it {why}") for piece, why in removed]
         if any(why in (UNSEEN, DOUBTED) and piece.parenchyma_mm3 >= OWN_KIDNEY_MM3 for piece, why in removed):
             flags.append((None, "kidney_not_counted"))
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
@@ -164,7 +164,7 @@ def _assign(
     kept, islands = drop_islands(groups, midline)
     if clean:
         groups = kept
-        notes += [_says(group.volume_mm3, "was removed: too small for a kidney") for group in islands]
+        notes += [_says(group, "was removed: too small for a kidney") for group in islands]
     elif kept:
         groups = kept  # what else was drawn goes with the nearest of them
     sided, case_flags = find_sides(groups, midline, pelvis_top_mm)
@@ -304,8 +304,8 @@ def _union(boxes: list[tuple[slice, slice, slice]]) -> tuple[slice, ...]:
     return tuple(slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3))
 
 
-def _says(volume_mm3: float, what: str) -> str:
-    return f"A piece of {volume_mm3 / 1000:.1f} mL {what}."
+def _says(piece: Piece | Group, what: str) -> str:
+    return f"A piece of {piece.volume_mm3 / 1000:.1f} mL at {place_of(piece.centre_mm)} mm {what}."
 
 
 def _empty_like(labels: sitk.Image) -> sitk.Image:

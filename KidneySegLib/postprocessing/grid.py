@@ -20,6 +20,13 @@ Points = NDArray[np.float64]
 SAME_GRID_VOXELS = 0.05
 
 
+def place_of(position_mm: Points) -> str:
+    """A world position (x, y, z; LPS) as Slicer shows it under the mouse, in whole mm: ``R 45, P 20, S 130``."""
+    letters = ("LR", "PA", "SI")
+    rounded = [int(v) for v in np.rint(position_mm)]
+    return ", ".join(f"{names[value < 0]} {abs(value)}" for names, value in zip(letters, rounded, strict=True))
+
+
 @dataclass(frozen=True)
 class VoxelGrid:
     """Geometry of an image without its voxels. World is LPS in mm: x to the patient's left, y back, z to the head.

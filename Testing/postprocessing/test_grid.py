@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in, row_ends
+from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in, place_of, row_ends
 from Testing.postprocessing.patient import DIRECTIONS, empty_image
 
 directions = pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())
@@ -87,3 +87,15 @@ def test_row_ends_reach_as_far_as_the_mask_in_every_direction(mask: np.ndarray, 
     direction = np.random.default_rng(seed).normal(size=3)
     if len(all_voxels):
         assert (ends @ direction).max() == pytest.approx((all_voxels @ direction).max())
+
+
+@pytest.mark.parametrize(
+    ("position_mm", "text"),
+    [
+        ((-45.4, 19.6, 130.0), "R 45, P 20, S 130"),
+        ((45.0, -20.0, -1.5), "L 45, A 20, I 2"),
+        ((0.2, -0.2, 0), "L 0, P 0, S 0"),
+    ],
+)
+def test_a_place_is_said_in_the_patient_s_directions(position_mm: tuple[float, float, float], text: str) -> None:
+    assert place_of(np.array(position_mm)) == text

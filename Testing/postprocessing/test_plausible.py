@@ -60,6 +60,7 @@ def test_fluid_is_no_kidney() -> None:
 
 def test_fat_is_no_kidney() -> None:
     ids, notes = removed(Blob((60, -40, 90), (20, 20, 20), 0.5, hu=-90))
+    assert "mL at L 60, A 40, S 90 mm was removed: it is f" in notes
     assert ids == [2, 4, 0]
     assert "fat" in notes
 
