@@ -26,10 +26,11 @@ from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import deep_loss
 from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.precision import autocast
 from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.seeds import TRAINING_SEEDS
-from KidneySegLib.training.validate import Validation, autocast, validate
+from KidneySegLib.training.validate import Validation, validate
 
 CHECKPOINT_FILE = "checkpoint.pt"
 WEIGHTS_FILE = "weights.pt"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from KidneySegLib.training.augment import AugmentSettings, Normalisation, augmen
 from KidneySegLib.training.losses import dice_scores
 from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.precision import autocast
 
 Size3 = tuple[int, int, int]
 #: Every validation sees the same noise and slices.
@@ -29,11 +29,6 @@ class Validation:
 
     dice: tuple[float, ...]
     false_ml: float
-
-
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 where the device has it."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type in ("cuda", "cpu"))
 
 
 def masks(values: Tensor, activation: str) -> Tensor:

@@ -22,8 +22,9 @@ from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.losses import dice_scores
 from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.precision import autocast
 from KidneySegLib.training.trainer import StepOptions, Trainer
-from KidneySegLib.training.validate import Validation, autocast
+from KidneySegLib.training.validate import Validation
 
 _NOISE_SEED = 20230906
 #: Logit of a rare class in a network that begins with another's weights: e^-2 of a voxel's odds.

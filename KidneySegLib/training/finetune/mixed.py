@@ -15,9 +15,9 @@ from KidneySegLib.training.config import NetworkConfig
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
+from KidneySegLib.training.precision import autocast
 from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.trainer import StepOptions, Trainer
-from KidneySegLib.training.validate import autocast
 
 from .settings import FinetuneSettings
 

@@ -20,6 +20,7 @@ from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
 from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.log import TrainingLog
+from KidneySegLib.training.precision import autocast
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.ultrasound.augment import augment, plain
 from KidneySegLib.training.ultrasound.config import UltrasoundConfig, as_plain
@@ -192,7 +193,7 @@ class UltrasoundTrainer:
     def _logits(self, image: Tensor) -> list[Tensor]:
         """Logits of the network and, for `TripleConcat`, of its three members."""
         image = image.expand(-1, self.config.in_channels, -1, -1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type in ("cpu", "cuda")):
+        with autocast(self.device):
             if isinstance(self.network, TripleConcat) and self.config.member_weight > 0:
                 members = self.network.member_logits(image)
                 found = [self.network.fuse(members), *members]
