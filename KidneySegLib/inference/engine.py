@@ -152,7 +152,7 @@ class Engine:
         )
         progress.check()
         self._two_stage = (
-            TwoStageNetworks(self.bundle, chosen, precision) if self.bundle.two_stage is not None else None
+            TwoStageNetworks(self.bundle, chosen, precision, mirror) if self.bundle.two_stage is not None else None
         )
         if self._two_stage is not None:
             return

@@ -38,8 +38,7 @@ class ReadyNetwork:
 
     def __init__(self, bundle: Bundle, device: DeviceInfo, precision: str, mirror: str, make: BackendMaker) -> None:
         self.bundle = bundle
-        on = bundle.mirror if mirror == "auto" else mirror == "on"
-        self._mirror_axes = bundle.mirror_axes if on else ()
+        self._mirror_axes = bundle.axes_mirrored(mirror)
 
         def wanted() -> Backend:
             return make(bundle, device, choose_precision(precision, device))

@@ -2,14 +2,15 @@
 
 Stage 1 finds kidney and mass as one foreground in slabs of slices; its mask grows by an ellipsoid; stage 2 sees, slice
 by slice, mask * concat(y1 * I, I, (1 - y1) * I). That is the paper's formula; its code has the channels in another
-order, pairs the last slice with the first slice's mask, and grows the mask in voxels: none of these is repeated.
+order, pairs the last slice with the first slice's mask, and grows the mask in voxels: none of these is repeated. Where
+the bundle mirrors, each stage looks at the scan in every mirror and its probabilities are averaged (ours).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.inference.tiling import Float32, mirror_combinations
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.progress import Progress
@@ -31,6 +32,8 @@ CYSTS_IN_KIDNEY = "cysts_in_kidney"
 _MULTIPLE = 16
 
 Timed = Callable[[str], AbstractContextManager[None]]
+#: Told the fraction done; may raise to cancel.
+OnPart = Callable[[float], None]
 
 
 def find_two_stage(
@@ -62,7 +65,12 @@ def find_two_stage(
         )
         volume = normalise(hu, n)
     with timed("localise"):
-        y1 = first_stage(networks, volume, progress)
+        y1 = _seen_in_mirrors(
+            networks.mirror_axes,
+            lambda seen, on_part: first_stage(networks, seen[0], on_part),
+            (volume,),
+            lambda fraction: progress.report("localise", fraction),
+        )
         mask = dilated(y1 > record.foreground_probability, record.dilation_mm, spec.spacing_mm)
     found = bounds_of(mask)
     if found is None:
@@ -70,7 +78,12 @@ def find_two_stage(
         return _placed(labels, image, place), (0, 0, 0)
     with timed("network"):
         box = found.slices
-        values = second_stage(networks, volume[box], y1[box], mask[box], progress)
+        values = _seen_in_mirrors(
+            networks.mirror_axes,
+            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2], on_part),
+            (volume[box], y1[box], mask[box]),
+            lambda fraction: progress.report("network", fraction),
+        )
     with timed("resample"):
         labels, place = write_back(
             values,
@@ -83,7 +96,28 @@ def find_two_stage(
     return _placed(labels, image, place), size3(reversed(place.start))
 
 
-def first_stage(networks: TwoStageNetworks, volume: Float32, progress: Progress) -> Float32:
+def _seen_in_mirrors(
+    axes: tuple[int, ...],
+    look: Callable[[tuple[NDArray[Any], ...], OnPart], Float32],
+    given: tuple[NDArray[Any], ...],
+    on_part: OnPart,
+) -> Float32:
+    """Mean of what a look at arrays (z, y, x) gives, (z, y, x) or (outputs, z, y, x), over all mirrorings of axes."""
+    combinations = mirror_combinations(axes)
+    total: Float32 | None = None
+    for number, mirrored in enumerate(combinations):
+
+        def on_pass(fraction: float, done: int = number) -> None:
+            on_part((done + fraction) / len(combinations))
+
+        found = look(tuple(np.ascontiguousarray(np.flip(array, mirrored)) for array in given), on_pass)
+        found = np.flip(found, tuple(axis - 3 for axis in mirrored))
+        total = found if total is None else total + found
+    assert total is not None
+    return np.ascontiguousarray(total / len(combinations), dtype=np.float32)
+
+
+def first_stage(networks: TwoStageNetworks, volume: Float32, on_part: OnPart) -> Float32:
     """Probability of kidney and mass together (z, y, x) of a normalised volume; slabs overlap and are averaged."""
     spec = networks.bundle
     record = spec.two_stage
@@ -104,13 +138,13 @@ def first_stage(networks: TwoStageNetworks, volume: Float32, progress: Progress)
         slab = np.ascontiguousarray(coarse[start : start + record.slab], dtype=np.float32)
         total[start : start + record.slab] += activate(networks.first(slab[None, None])[0], "softmax")[1]
         count[start : start + record.slab] += 1
-        progress.report("localise", (number + 1) / len(starts))
+        on_part((number + 1) / len(starts))
     fine = _refined(np.asarray(total / count, dtype=np.float32), factor)
     return fine[: volume.shape[0], : volume.shape[1], : volume.shape[2]]
 
 
 def second_stage(
-    networks: TwoStageNetworks, volume: Float32, y1: Float32, mask: NDArray[np.bool_], progress: Progress
+    networks: TwoStageNetworks, volume: Float32, y1: Float32, mask: NDArray[np.bool_], on_part: OnPart
 ) -> Float32:
     """Probabilities (outputs, z, y, x), all background outside of the mask; arguments are (z, y, x) of one box."""
     outputs = len(networks.bundle.outputs)
@@ -118,7 +152,7 @@ def second_stage(
     values[0] = 1.0
     margins = [-n % _MULTIPLE for n in volume.shape[1:]]
     for index in range(volume.shape[0]):
-        progress.report("network", index / volume.shape[0])
+        on_part(index / volume.shape[0])
         inside = mask[index]
         if not inside.any():
             continue
@@ -128,7 +162,7 @@ def second_stage(
         logits = networks.second(np.ascontiguousarray(given[None], dtype=np.float32))[0]
         found = activate(logits, "softmax")[:, : one.shape[0], : one.shape[1]]
         values[:, index] = np.where(inside, found, values[:, index])
-    progress.report("network", 1.0)
+    on_part(1.0)
     return values
 
 

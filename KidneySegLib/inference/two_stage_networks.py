@@ -25,8 +25,10 @@ class TwoStageNetworks:
         bundle: a two-stage bundle.
         device: where they run.
         precision: ``auto``, ``float32`` or ``bfloat16``.
+        mirror: ``auto`` (as the bundle says), ``on`` or ``off``.
 
     Attributes:
+        mirror_axes: that each stage's looks are mirrored along (0 z, 1 y, 2 x).
         first: logits (N, 2, z, y, x) of slabs (N, 1, z, y, x).
         second: logits (N, outputs, y, x) of slices (N, 3, y, x).
 
@@ -35,10 +37,11 @@ class TwoStageNetworks:
         DeviceError: the device refuses a network.
     """
 
-    def __init__(self, bundle: Bundle, device: DeviceInfo, precision: str) -> None:
+    def __init__(self, bundle: Bundle, device: DeviceInfo, precision: str, mirror: str) -> None:
         record, fold = bundle.two_stage, bundle.folds[0]
         assert record is not None
         self.bundle = bundle
+        self.mirror_axes = bundle.axes_mirrored(mirror)
         self.device = device.id
         self.precision = choose_precision(precision, device)
         self.backend = "torch" if device.kind in ("cuda", "mps") else "openvino"

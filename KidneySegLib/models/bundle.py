@@ -231,6 +231,11 @@ class BundleSpec(ModelDescription):
         n = self.normalisation
         return 0.0 if self.nnunet is not None else (n.low_hu - n.mean_hu) / n.standard_deviation_hu
 
+    def axes_mirrored(self, wanted: str) -> tuple[int, ...]:
+        """Axes (0 z, 1 y, 2 x) to mirror where a user wants ``auto`` (as the bundle says), ``on`` or ``off``."""
+        on = self.mirror if wanted == "auto" else wanted == "on"
+        return self.mirror_axes if on else ()
+
     @property
     def is_localiser(self) -> bool:
         """Whether it finds kidneys and landmarks rather than measuring kidneys."""

@@ -76,6 +76,8 @@ def test_every_choice_of_the_paper_s_recipe_says_whose_it_is() -> None:
         ("slab", [8, 64, 60], "first.patch"),
         ("unheard", 1, "unheard not known"),
         ("mask_of", "nothing", "mask_of must be"),
+        ("mirror_axes", [2, 2], "mirror_axes must be"),
+        ("mirror_axes", [3], "mirror_axes must be"),
         ("foreground_probability", 1.0, "foreground_probability must be"),
         ("second", {"batch_size": 1, "patch": [1, 40, 32], "steps": 1}, "patches must fit"),
         ("first", {"batch_size": 1, "patch": [8, 32, 32]}, "minutes or steps"),
@@ -247,8 +249,13 @@ def test_a_model_that_names_a_localiser_is_told_where_kidneys_are(
 ) -> None:
     plain = train_two_stage(kits, tmp_path / "plain", tiny, workers=0)
     helped = train_two_stage(
-        kits, tmp_path / "helped", dataclasses.replace(tiny, localiser="kidneyseg-localiser"), workers=0
+        kits,
+        tmp_path / "helped",
+        dataclasses.replace(tiny, localiser="kidneyseg-localiser", mirror_axes=(2,)),
+        workers=0,
     )
+    assert (plain.axes_mirrored("auto"), plain.axes_mirrored("on")) == ((), ())
+    assert [read_bundle(helped.path).axes_mirrored(wanted) for wanted in ("auto", "on", "off")] == [(2,), (2,), ()]
     assert (plain.localiser, read_bundle(helped.path).localiser) == (None, "kidneyseg-localiser")
     scan = sitk.ReadImage(str(kits / "case_00000" / "imaging.nii.gz"))
     assert Engine(plain, device="cpu").run(scan).overview is None

@@ -48,6 +48,8 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
         outputs=config.outputs,
         activation="softmax",
         localiser=config.localiser,
+        mirror_axes=config.mirror_axes,
+        mirror=bool(config.mirror_axes),
         training=json.loads(json.dumps(record)),
         two_stage=TwoStageRecord(
             network=network_name("first"),

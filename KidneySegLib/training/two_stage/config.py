@@ -92,6 +92,7 @@ class TwoStageConfig:
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
         class_weights: how much background and each class count in the second stage's loss; empty: all alike.
         excluded: names of a data set's cases that are not used.
+        mirror_axes: (0 z, 1 y, 2 x) along which both stages look twice at inference (ours); none: one plain look.
         localiser: bundle whose overview says what of the result can be kidney, written into the model (ours).
         labels: class of each label id of a data set; an id that is not in it is background.
         first, second: the stages.
@@ -118,6 +119,7 @@ class TwoStageConfig:
     pool_capacity: int = 400
     source: dict[str, Any] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
+    mirror_axes: tuple[int, ...] = ()
     localiser: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     augment: Augmentation = field(default_factory=Augmentation)
@@ -130,6 +132,8 @@ class TwoStageConfig:
                 f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
                 f"got {list(self.class_weights)}."
             )
+        if len(set(self.mirror_axes)) != len(self.mirror_axes) or not set(self.mirror_axes) <= {0, 1, 2}:
+            raise InputError(f"mirror_axes must be some of 0, 1 and 2, got {list(self.mirror_axes)}.")
         if self.mask_of not in MASKS:
             raise InputError(f"mask_of must be one of {list(MASKS)}, got {self.mask_of!r}.")
         if not 0.01 <= self.foreground_probability <= 0.99:
