@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -236,8 +237,16 @@ def test_short_run_on_the_kits_layout_makes_a_bundle_that_segments(
     assert record["left_out"]
     with pytest.raises(InputError, match="training run already"):
         train_two_stage(kits, run, tiny, workers=0)
-    assert train_two_stage(kits, run, tiny, workers=0, resume=True).digest != ""
-    result = segment_case(kits / "case_00000" / "imaging.nii.gz", tmp_path / "out", model=bundle.path)
+    # What is finished is not begun again: no sample is made, and the record is as it was.
+    shutil.rmtree(run / "samples")
+    resumed = train_two_stage(kits, run, tiny, workers=0, resume=True)
+    assert {name: sha for name, sha in resumed.sha256.items() if not name.endswith(".xml")} == {
+        name: sha for name, sha in bundle.sha256.items() if not name.endswith(".xml")
+    }
+    assert not (run / "samples").exists()
+    again = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    assert again["stages"]["second"]["validation_dice"] == record["stages"]["second"]["validation_dice"] != []
+    result = segment_case(kits / "case_00000" / "imaging.nii.gz", tmp_path / "out", model=resumed.path)
     assert result.provenance["backend"] == "openvino"
     table = read_csv(tmp_path / "out" / "volumes.csv")
     assert "cysts_in_kidney" in table.flags

@@ -114,16 +114,16 @@ def train_two_stage(
     samples = output / SAMPLES_FOLDER
     for stage in STAGES:
         folder = output / stage
-
-        with (
-            SampleStore(data.source, data.validation, samples / "validation", 0) as held_out,
-            SampleStore(data.source, data.training[stage], samples / "training", workers) as store,
-        ):
-            trainer = StageTrainer(stage, config, place, store, held_out, first)
-            if (folder / CHECKPOINT_FILE).exists():
-                trainer.resume(folder)
-            begin = time.monotonic()
-            trainer.run(folder, progress)
+        held_out = SampleStore(data.source, data.validation, samples / "validation", 0)
+        store = SampleStore(data.source, data.training[stage], samples / "training", workers)
+        trainer = StageTrainer(stage, config, place, store, held_out, first)
+        if (folder / CHECKPOINT_FILE).exists():
+            trainer.resume(folder)
+        begin = time.monotonic()
+        if not trainer.finished(folder):
+            with held_out, store:
+                begin = time.monotonic()
+                trainer.run(folder, progress)
         record["stages"][stage] = {
             "steps": trainer.step,
             "seconds": round(trainer.seconds, 1),

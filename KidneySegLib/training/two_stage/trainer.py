@@ -115,6 +115,11 @@ class StageTrainer:
         state = self.average.state_dict() if self.average is not None else self.network.state_dict()
         return {name: value.detach().cpu() for name, value in state.items()}
 
+    def finished(self, folder: Path) -> bool:
+        """Whether the budget is used and the folder holds the stage's weights."""
+        used = Budget(self.own.minutes, self.own.steps).used(self.step, self.seconds)
+        return used >= 1 and (folder / WEIGHTS_FILE).exists()
+
     @denormals_as_zero()
     def run(self, folder: Path, progress: Progress) -> None:
         """Train until the budget is used; leave ``weights.pt``, ``checkpoint.pt`` and ``log.csv``.
@@ -254,6 +259,7 @@ class StageTrainer:
             "config": json.dumps(asdict(self.config)),
             "step": self.step,
             "seconds": self.seconds,
+            "dice": self.last_dice,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
@@ -282,3 +288,4 @@ class StageTrainer:
                 f"{folder}: the checkpoint does not fit this recipe: {error}. Take the recipe that the run began with."
             ) from error
         self.step, self.seconds = int(content["step"]), float(content["seconds"])
+        self.last_dice = list(content.get("dice", ()))
