@@ -32,6 +32,9 @@ QUIET = (150, 158, 170)
 _MARGIN = 24
 _GAP = 12
 _HEAD = 74
+_LEGEND_SIZE = 18
+#: From an entry's left edge, where its patch of colour is, to its text.
+_LEGEND_INDENT = 30
 _SCALE_BAR_MM = 50.0
 
 
@@ -77,7 +80,8 @@ def draw_overlay(
     rows = (_HEAD, _HEAD + round(top_mm * scale) + _GAP)
     width = columns[1] + round(right * scale) + _MARGIN
     legend_rows = _legend(_present(labels), table)
-    height = rows[1] + round(bottom_mm * scale) + 22 + 30 * max(1, -(-len(legend_rows) // 4)) + 20
+    legend_columns = _legend_columns([text for _, text in legend_rows], width)
+    height = rows[1] + round(bottom_mm * scale) + 22 + 30 * max(1, -(-len(legend_rows) // legend_columns)) + 20
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = _Pen(ImageDraw.Draw(picture))
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -97,7 +101,7 @@ def draw_overlay(
     _draw_head(pen, width, case_id, table)
     if not _present(labels):
         pen.text((width / 2, rows[1] - 40), "No kidney was found", 34, (255, 170, 60), "ms")
-    _draw_legend(pen, legend_rows, width, height)
+    _draw_legend(pen, legend_rows, legend_columns, width, height)
     return picture
 
 
@@ -206,14 +210,22 @@ def _legend(ids: list[int], table: MeasurementTable | None) -> list[tuple[tuple[
     return legend
 
 
-def _draw_legend(pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], width: int, height: int) -> None:
-    rows = max(1, -(-len(legend) // 4))
+def _legend_columns(texts: list[str], width: int) -> int:
+    """How many entries of the legend, four at most, have room side by side."""
+    widest = max((float(_font(_LEGEND_SIZE).getlength(text)) for text in texts), default=0.0)
+    return max(1, min(4, int((width - 2 * _MARGIN + _GAP) // (_LEGEND_INDENT + widest + _GAP))))
+
+
+def _draw_legend(
+    pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], columns: int, width: int, height: int
+) -> None:
+    rows = max(1, -(-len(legend) // columns))
     top = height - 20 - 30 * rows
-    step = (width - 2 * _MARGIN) / 4
+    step = (width - 2 * _MARGIN + _GAP) / columns
     for n, (colour, text) in enumerate(legend):
-        x, y = _MARGIN + (n % 4) * step, top + (n // 4) * 30
+        x, y = _MARGIN + (n % columns) * step, top + (n // columns) * 30
         pen.draw.rounded_rectangle((x, y, x + 20, y + 20), radius=4, fill=colour)
-        pen.text((x + 30, y + 10), text, 18, TEXT, "lm")
+        pen.text((x + _LEGEND_INDENT, y + 10), text, _LEGEND_SIZE, TEXT, "lm")
 
 
 def _present(labels: sitk.Image) -> list[int]:

@@ -132,3 +132,24 @@ def test_one_kidney_and_none_are_drawn_too(case: Case) -> None:
     names = [plane.name for plane in choose_planes(empty, case.scan.image)]
     assert names == ["Axial", "Coronal", "Sagittal"]
     assert draw_overlay(empty, case.scan.image).size[0] > 600
+
+
+def test_the_legend_stays_within_the_picture_and_each_entry_beside_the_next(case: Case) -> None:
+    ids = sitk.GetArrayFromImage(case.labels)
+    ids[ids == 2], ids[ids == 4] = 13, 14
+    kidneys = np.argwhere(ids == 14)
+    for label_id, voxel in zip((5, 6, 7, 8), kidneys[::100], strict=False):
+        ids[tuple(voxel)] = label_id
+    labels = sitk.GetImageFromArray(ids)
+    labels.CopyInformation(case.labels)
+    picture = np.asarray(draw_overlay(labels, case.scan.image))
+    texts = [LABEL_BY_ID[int(n)].name for n in np.unique(ids) if n]
+    columns = overlay._legend_columns(texts, picture.shape[1])
+    assert 1 <= columns < 4
+    rows = -(-len(texts) // columns)
+    legend = (picture[-30 * rows :] != overlay.BACKGROUND).any(axis=(0, 2))
+    assert legend[: overlay._MARGIN + 20].any()
+    assert not legend[-overlay._MARGIN :].any()
+    step = (picture.shape[1] - 2 * overlay._MARGIN + overlay._GAP) / columns
+    edges = [overlay._MARGIN + round(step * n) for n in range(1, columns)]
+    assert not any(legend[edge - 6 : edge - 2].any() for edge in edges)
