@@ -35,6 +35,7 @@ _HEAD = 74
 _LEGEND_SIZE = 18
 #: From an entry's left edge, where its patch of colour is, to its text.
 _LEGEND_INDENT = 30
+_LEGEND_ROW = 30
 _SCALE_BAR_MM = 50.0
 
 
@@ -79,9 +80,10 @@ def draw_overlay(
     columns = (_MARGIN, _MARGIN + round(left * scale) + _GAP)
     rows = (_HEAD, _HEAD + round(top_mm * scale) + _GAP)
     width = columns[1] + round(right * scale) + _MARGIN
-    legend_rows = _legend(_present(labels), table)
-    legend_columns = _legend_columns([text for _, text in legend_rows], width)
-    height = rows[1] + round(bottom_mm * scale) + 22 + 30 * max(1, -(-len(legend_rows) // legend_columns)) + 20
+    legend = _legend(_present(labels), table)
+    legend_columns = _legend_columns([text for _, text in legend], width)
+    legend_top = rows[1] + round(bottom_mm * scale) + 22
+    height = legend_top + _LEGEND_ROW * max(1, -(-len(legend) // legend_columns)) + 20
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = _Pen(ImageDraw.Draw(picture))
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -101,7 +103,7 @@ def draw_overlay(
     _draw_head(pen, width, case_id, table)
     if not _present(labels):
         pen.text((width / 2, rows[1] - 40), "No kidney was found", 34, (255, 170, 60), "ms")
-    _draw_legend(pen, legend_rows, legend_columns, width, height)
+    _draw_legend(pen, legend, legend_columns, width, legend_top)
     return picture
 
 
@@ -216,14 +218,10 @@ def _legend_columns(texts: list[str], width: int) -> int:
     return max(1, min(4, int((width - 2 * _MARGIN + _GAP) // (_LEGEND_INDENT + widest + _GAP))))
 
 
-def _draw_legend(
-    pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], columns: int, width: int, height: int
-) -> None:
-    rows = max(1, -(-len(legend) // columns))
-    top = height - 20 - 30 * rows
+def _draw_legend(pen: _Pen, legend: list[tuple[tuple[int, int, int], str]], columns: int, width: int, top: int) -> None:
     step = (width - 2 * _MARGIN + _GAP) / columns
     for n, (colour, text) in enumerate(legend):
-        x, y = _MARGIN + (n % columns) * step, top + (n // columns) * 30
+        x, y = _MARGIN + (n % columns) * step, top + (n // columns) * _LEGEND_ROW
         pen.draw.rounded_rectangle((x, y, x + 20, y + 20), radius=4, fill=colour)
         pen.text((x + _LEGEND_INDENT, y + 10), text, _LEGEND_SIZE, TEXT, "lm")
 

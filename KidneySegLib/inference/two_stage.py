@@ -8,7 +8,8 @@ the bundle mirrors, each stage looks at the scan in every mirror and its probabi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32, mirror_combinations
+from KidneySegLib.inference.tiling import Float32, mirror_combinations, predict_mirrored
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.progress import Progress
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 #: Raised where a model's kidney class holds cysts too.
 CYSTS_IN_KIDNEY = "cysts_in_kidney"
 _MULTIPLE = 16
+#: Of the network's time, for the progress bar.
+_SHARE_OF_FIRST = 0.5
 
 Timed = Callable[[str], AbstractContextManager[None]]
 #: Told the fraction done; may raise to cancel.
 OnPart = Callable[[float], None]
+#: What is found, (outputs, z, y, x), in stacked arrays (arrays, z, y, x).
+Look = Callable[[Float32, OnPart], Float32]
 
 
 def find_two_stage(
@@ -44,7 +49,7 @@ def find_two_stage(
     Args:
         networks: of the bundle.
         image: the scan, in HU.
-        timed: measures the stages localise, preprocess, network and resample.
+        timed: measures the stages preprocess, network (both stages) and resample.
         progress: told about them; may cancel.
 
     Returns:
@@ -64,13 +69,13 @@ def find_two_stage(
             on_block=lambda fraction: progress.report("preprocess", fraction),
         )
         volume = normalise(hu, n)
-    with timed("localise"):
+    with timed("network"):
         y1 = _seen_in_mirrors(
             networks.mirror_axes,
-            lambda seen, on_part: first_stage(networks, seen[0], on_part),
+            lambda seen, on_part: first_stage(networks, seen[0], on_part)[None],
             (volume,),
-            lambda fraction: progress.report("localise", fraction),
-        )
+            lambda fraction: progress.report("network", fraction * _SHARE_OF_FIRST),
+        )[0]
         mask = dilated(y1 > record.foreground_probability, record.dilation_mm, spec.spacing_mm)
     found = bounds_of(mask)
     if found is None:
@@ -80,9 +85,9 @@ def find_two_stage(
         box = found.slices
         values = _seen_in_mirrors(
             networks.mirror_axes,
-            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2], on_part),
+            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2] > 0, on_part),
             (volume[box], y1[box], mask[box]),
-            lambda fraction: progress.report("network", fraction),
+            lambda fraction: progress.report("network", _SHARE_OF_FIRST + fraction * (1 - _SHARE_OF_FIRST)),
         )
     with timed("resample"):
         labels, place = write_back(
@@ -96,25 +101,16 @@ def find_two_stage(
     return _placed(labels, image, place), size3(reversed(place.start))
 
 
-def _seen_in_mirrors(
-    axes: tuple[int, ...],
-    look: Callable[[tuple[NDArray[Any], ...], OnPart], Float32],
-    given: tuple[NDArray[Any], ...],
-    on_part: OnPart,
-) -> Float32:
-    """Mean of what a look at arrays (z, y, x) gives, (z, y, x) or (outputs, z, y, x), over all mirrorings of axes."""
-    combinations = mirror_combinations(axes)
-    total: Float32 | None = None
-    for number, mirrored in enumerate(combinations):
+def _seen_in_mirrors(axes: tuple[int, ...], look: Look, given: Sequence[NDArray[Any]], on_part: OnPart) -> Float32:
+    """Mean of what a look at arrays (z, y, x) gives, (outputs, z, y, x), over all mirrorings of axes."""
+    passes, done = len(mirror_combinations(axes)), itertools.count()
 
-        def on_pass(fraction: float, done: int = number) -> None:
-            on_part((done + fraction) / len(combinations))
+    def predict(stacked: Float32) -> Float32:
+        before = next(done)
+        return look(stacked[0], lambda fraction: on_part((before + fraction) / passes))[None]
 
-        found = look(tuple(np.ascontiguousarray(np.flip(array, mirrored)) for array in given), on_pass)
-        found = np.flip(found, tuple(axis - 3 for axis in mirrored))
-        total = found if total is None else total + found
-    assert total is not None
-    return np.ascontiguousarray(total / len(combinations), dtype=np.float32)
+    found: Float32 = predict_mirrored(np.stack(given, dtype=np.float32)[None], predict, axes)[0]
+    return found
 
 
 def first_stage(networks: TwoStageNetworks, volume: Float32, on_part: OnPart) -> Float32:

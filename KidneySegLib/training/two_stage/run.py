@@ -122,11 +122,11 @@ def train_two_stage(
         begin = time.monotonic()
         if not trainer.finished(folder):
             with held_out, store:
-                begin = time.monotonic()
                 trainer.run(folder, progress)
         record["stages"][stage] = {
             "steps": trainer.step,
             "seconds": round(trainer.seconds, 1),
+            "bfloat16": trainer.bfloat16,
             "validation_dice": trainer.last_dice,
             "this_run_seconds": round(time.monotonic() - begin, 1),
         }

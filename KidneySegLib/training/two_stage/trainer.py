@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from KidneySegLib.training.checkpoint import load_safely, save_atomically
 from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
-from KidneySegLib.training.precision import autocast
+from KidneySegLib.training.precision import autocast, faster_in_bfloat16
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.two_stage.config import StageConfig, TwoStageConfig
 from KidneySegLib.training.two_stage.losses import cross_entropy, masked_cross_entropy
@@ -109,6 +110,7 @@ class StageTrainer:
         self.step = 0
         self.seconds = 0.0
         self.last_dice: list[float | None] = []
+        self.bfloat16 = False
 
     def kept_weights(self) -> dict[str, Tensor]:
         """What the bundle is made of."""
@@ -134,6 +136,8 @@ class StageTrainer:
         begin = saved = looked = time.monotonic()
         before, total, since = self.seconds, 0.0, 0
         try:
+            self._take_in(progress)
+            self.bfloat16 = self._try_bfloat16()
             while budget.used(self.step, self.seconds) < 1:
                 progress.check()
                 self._take_in(progress)
@@ -192,16 +196,7 @@ class StageTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.own.learning_rate * factor
         self.network.train()
-        if self.stage == "first":
-            image, targets = (t.to(self.device) for t in first_batch(self.pool, self.generator))
-            with autocast(self.device, needs_amx=True):
-                logits = self.network(image.contiguous(memory_format=torch.channels_last_3d))
-            loss = cross_entropy(logits, targets)
-        else:
-            given, targets, mask = (t.to(self.device) for t in second_batch(self.pool, self.generator))
-            with autocast(self.device, needs_amx=True):
-                heads = self.network(given.contiguous(memory_format=torch.channels_last))
-            loss = masked_cross_entropy(heads, targets, mask, self.config.class_weights)
+        loss = self._loss(self.network, self.generator, self.bfloat16)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -211,6 +206,27 @@ class StageTrainer:
             self.average.update(self.network)
         self.step += 1
         return float(loss.detach())
+
+    def _loss(self, network: nn.Module, generator: torch.Generator, bfloat16: bool) -> Tensor:
+        """Of a batch that the generator draws."""
+        if self.stage == "first":
+            image, targets = (t.to(self.device) for t in first_batch(self.pool, generator))
+            with autocast(self.device, bfloat16=bfloat16):
+                logits = network(image.contiguous(memory_format=self._layout))
+            return cross_entropy(logits, targets)
+        given, targets, mask = (t.to(self.device) for t in second_batch(self.pool, generator))
+        with autocast(self.device, bfloat16=bfloat16):
+            heads = network(given.contiguous(memory_format=self._layout))
+        return masked_cross_entropy(heads, targets, mask, self.config.class_weights)
+
+    def _try_bfloat16(self) -> bool:
+        """Whether steps are shorter in bfloat16; network and generator stay as they are."""
+        network, generator = copy.deepcopy(self.network).train(), torch.Generator().manual_seed(self.config.seed)
+
+        def step(bfloat16: bool) -> None:
+            self._loss(network, generator, bfloat16).backward()  # type: ignore[no-untyped-call]
+
+        return faster_in_bfloat16(self.device, step)
 
     @torch.no_grad()
     def validate(self) -> list[float | None]:
@@ -246,7 +262,7 @@ class StageTrainer:
         given = second_input(normalised(hu[used].float()[:, None], self.config), y1[used], mask[used])
         missing = [(-n) % 16 for n in given.shape[2:]]
         padded = functional.pad(given, (0, missing[1], 0, missing[0]))
-        with autocast(torch.device("cpu"), needs_amx=True):
+        with autocast(torch.device("cpu"), bfloat16=self.bfloat16):
             logits = torch.cat([network(part) for part in padded.split(4)]).float()
         logits = logits[:, :, : hu.shape[1], : hu.shape[2]]
         labels[used] = logits.argmax(dim=1) * (mask[used][:, 0] > 0)
