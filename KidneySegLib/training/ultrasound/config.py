@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import InputError
+from KidneySegLib.training.recipe_file import filled, read_recipe
 
 #: The paper's model and optimiser.
 DEFAULT_CONFIG = Path(__file__).with_name("ultrasound.json")
@@ -94,15 +95,12 @@ def load_config(path: Path | None = None) -> UltrasoundConfig:
         InputError: no such file, unknown keys, or values that make no sense.
     """
     path = path or DEFAULT_CONFIG
+    content = read_recipe(path)
+    content.pop("comment", None)
+    config = filled(UltrasoundConfig, content, path.name)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("an object was expected")
-        content.pop("comment", None)
-        ranges = Augmentation(**{k: _tuple(v) for k, v in content.pop("augmentation", {}).items()})
-        config = UltrasoundConfig(augmentation=ranges, **{k: _tuple(v) for k, v in content.items()})
         _check(config)
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: a recipe for ultrasound (JSON) was expected, but {error}.") from error
     return config
 
@@ -111,10 +109,6 @@ def as_plain(config: UltrasoundConfig) -> dict[str, Any]:
     """The recipe as JSON knows it."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _check(config: UltrasoundConfig) -> None:
