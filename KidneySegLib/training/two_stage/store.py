@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from KidneySegLib.training.samples import Sample, SampleSource, read_sample
 from KidneySegLib.training.workers import one_thread_each
 
 _ERRORS_FILE = "errors.txt"
+#: A file system's clock may be as coarse as this.
+_TICK_NS = 2_000_000_000
 
 
 def make_samples(source: SampleSource, seeds: Sequence[int], folder: Path, parent: int | None = None) -> None:
@@ -47,8 +50,11 @@ class SampleStore:
 
     def __init__(self, source: SampleSource, seeds: Sequence[int], folder: Path, workers: int) -> None:
         self._source, self._seeds, self._folder, self._workers = source, tuple(seeds), folder, workers
+        self._wanted = frozenset(self._seeds)
         self._kept = KeptSamples(source, folder)
         self._read: set[str] = set()
+        self._found: list[Path] = []
+        self._changed_ns = -1
         self._processes: list[Any] = []
 
     def __enter__(self) -> SampleStore:
@@ -98,18 +104,30 @@ class SampleStore:
         Raises:
             KidneySegError: if there are none, none were given before, and none will come.
         """
-        wanted = set(self._seeds)
-        found = [
-            path
-            for path in sorted(self._folder.glob("*.npz"))
-            if path.name not in self._read and int(path.name.split("-")[0]) in wanted
-        ]
-        if not found and not self._read and not self.growing:
+        self._look()
+        if not self._found and not self._read and not self.growing:
             raise KidneySegError(f"No training samples could be made. {self.failures[-1500:]}".strip())
-        for path in found[:limit]:
+        count = len(self._found) if limit is None else limit
+        given, self._found = self._found[:count], self._found[count:]
+        for path in given:
             self._read.add(path.name)
             try:
                 yield read_sample(path)
             except ValueError:
                 path.unlink(missing_ok=True)  # Cut short by a power failure: made again next time.
                 self._kept.marker(int(path.name.split("-")[0])).unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        """List what came since the last time. Thousands of files take longer than a step, so only when some did."""
+        if self._found:
+            return
+        changed_ns = self._folder.stat().st_mtime_ns
+        if changed_ns == self._changed_ns:
+            return
+        self._found = [
+            path
+            for path in sorted(self._folder.glob("*.npz"))
+            if path.name not in self._read and int(path.name.split("-")[0]) in self._wanted
+        ]
+        # A file that comes within the clock's tick would not change the time again.
+        self._changed_ns = changed_ns if time.time_ns() - changed_ns > _TICK_NS else -1

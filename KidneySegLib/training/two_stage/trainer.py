@@ -40,7 +40,9 @@ LOG_FILE = "log.csv"
 STAGES = ("first", "second")
 _LOG_STEPS = 10
 _CHECKPOINT_SECONDS = 90.0
+#: Between looks at the held-out slabs, which may take so much of the time.
 _VALIDATION_SECONDS = 240.0
+_VALIDATION_SHARE = 0.05
 
 
 def network_name(stage: str) -> str:
@@ -134,7 +136,7 @@ class StageTrainer:
         columns = ("step", "seconds", "loss", "slabs", *(f"dice_{name}" for name in names))
         log = TrainingLog(folder / LOG_FILE, columns, self.step)
         begin = saved = looked = time.monotonic()
-        before, total, since = self.seconds, 0.0, 0
+        before, total, since, pause = self.seconds, 0.0, 0, _VALIDATION_SECONDS
         try:
             self._take_in(progress)
             self.bfloat16 = self._try_bfloat16()
@@ -147,9 +149,10 @@ class StageTrainer:
                 self.seconds = before + now - begin
                 row: dict[str, Any] = {}
                 done = budget.used(self.step, self.seconds) >= 1
-                if now - looked > _VALIDATION_SECONDS or done:
+                if now - looked > pause or done:
                     self.last_dice = self.validate()
                     looked = time.monotonic()
+                    pause = max(_VALIDATION_SECONDS, (looked - now) / _VALIDATION_SHARE)
                     row = {f"dice_{n}": d for n, d in zip(names, self.last_dice, strict=True)}
                 if since >= _LOG_STEPS or row:
                     loss = total / since
