@@ -22,7 +22,13 @@ from KidneySegLib.measurement.table import read_csv  # noqa: E402
 from KidneySegLib.models.manifest import read_bundle  # noqa: E402
 from KidneySegLib.pipeline import segment_case  # noqa: E402
 from KidneySegLib.training.samples import Sample  # noqa: E402
-from KidneySegLib.training.two_stage.config import RECIPES, TwoStageConfig, config_of, load_config  # noqa: E402
+from KidneySegLib.training.two_stage.config import (  # noqa: E402
+    RECIPES,
+    Augmentation,
+    TwoStageConfig,
+    config_of,
+    load_config,
+)
 from KidneySegLib.training.two_stage.kits import find_cases, kits_data  # noqa: E402
 from KidneySegLib.training.two_stage.losses import cross_entropy, masked_cross_entropy  # noqa: E402
 from KidneySegLib.training.two_stage.run import phantom_data, train_two_stage  # noqa: E402
@@ -56,7 +62,7 @@ def tiny() -> TwoStageConfig:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_shipped_recipes_make_networks(name: str) -> None:
     config = load_config(name)
-    assert (config.first.batch_size, config.second.batch_size) == (6 if name == "phantom" else 12, 8)
+    assert (config.first.batch_size, config.second.batch_size) == (3 if name == "phantom" else 12, 8)
     assert config.first.learning_rate == config.second.learning_rate == 1e-3
     assert config.spacing_mm[0] == 5.0
     with torch.device("meta"):
@@ -151,6 +157,23 @@ def test_the_second_stage_may_learn_on_masks_that_the_first_makes_as_at_inferenc
     lower = SlabPool(dataclasses.replace(own, foreground_probability=0.4), 4, Found())
     lower.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
     assert lower.slabs[0][1][3].all()
+
+
+def test_y1_is_what_the_first_makes_of_an_image_as_noisy_as_it_learnt_on(tiny: TwoStageConfig) -> None:
+    class Bright(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.cat([-image, image], dim=1)
+
+    def kinds(**augment: object) -> int:
+        settings = Augmentation(**augment)  # type: ignore[arg-type]
+        pool = SlabPool(dataclasses.replace(tiny, augment=settings), 1, Bright())
+        pool.add(Sample(np.full((8, 64, 64), 60, np.int16), np.zeros((2, 8, 64, 64), np.uint8), 0))
+        hu, held = pool.slabs[0]
+        assert (hu == 60).all()
+        return len(held[2].unique())
+
+    assert kinds() == 1
+    assert kinds(noise_hu=(20.0, 20.0)) > 10
 
 
 def test_phantoms_are_seen_with_masses_and_with_cysts_in_the_kidney_unless_told(tiny: TwoStageConfig) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.training.augment_contrast import ContrastSettings, random_contrast
 from KidneySegLib.training.samples import FULL_FRACTION, Sample
-from KidneySegLib.training.two_stage.config import TwoStageConfig
+from KidneySegLib.training.two_stage.config import Augmentation, TwoStageConfig
 
 #: Air, beyond a slab that was turned.
 _OUTSIDE_HU = -1024.0
@@ -24,8 +24,9 @@ _SLICE_SHARES = (0.45, 0.4, 0.15)
 class SlabPool:
     """A ring of slabs; once full, new ones replace the oldest.
 
-    The second stage's slabs carry two more channels: ``y1``, which the first stage makes of them when they come in, and
-    the mask, which is made of the truth, as in the paper, or of y1, as at inference (`TwoStageConfig.mask_of`). Of the
+    The second stage's slabs carry two more channels: ``y1``, which the first stage makes of them when they come in,
+    through the augmentation's contrast and noise (of clean phantoms it would be better than it is of scans), and the
+    mask, which is made of the truth, as in the paper, or of y1, as at inference (`TwoStageConfig.mask_of`). Of the
     truth, its border always lies just so far from the kidney, and the network learns to go by that.
 
     Args:
@@ -60,7 +61,9 @@ class SlabPool:
         numbers = np.where(present, np.arange(1, len(present) + 1)[:, None], 0).max(axis=0)
         if self._first is not None:
             hu = torch.from_numpy(sample.hu.astype(np.float32))[None, None]
-            y1 = first_stage(self._first, hu, self.config)[0].numpy()
+            generator = torch.Generator().manual_seed(sample.seed)
+            seen = _as_a_scanner_sees(hu, self.config.augment, generator)
+            y1 = first_stage(self._first, seen, self.config)[0].numpy()
             if self.config.mask_of == "first":
                 foreground = y1 > self.config.foreground_probability
             else:
@@ -150,9 +153,20 @@ def augmented(
     planes = torch.cat([(hu - _OUTSIDE_HU)[:, None], targets], dim=1)
     moved = functional.grid_sample(planes.flatten(1, 2), grid, align_corners=False).unflatten(1, (-1, depth))
     image, truth = moved[:, :1] + _OUTSIDE_HU, moved[:, 1:]
+    return _as_a_scanner_sees(image, settings, generator), truth
+
+
+def _as_a_scanner_sees(image: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """HU (N, 1, z, y, x) with random contrast, blur and noise."""
+    count = len(image)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
     if settings.contrast_probability:
         contrast = ContrastSettings(probability=settings.contrast_probability, strand_probability=0.3)
-        image = random_contrast(image, truth, contrast, False, generator)
+        no_fractions = image[:, :0]
+        image = random_contrast(image, no_fractions, contrast, False, generator)
     if settings.blur:
         deviation = float(uniform(0, settings.blur)[0])
         image = _blurred(image, deviation)
@@ -162,7 +176,7 @@ def augmented(
         if float(torch.rand(1, generator=generator)) < 0.5:
             noise = _blurred(noise, 0.7) * 2.2
         image = image + level.view(-1, 1, 1, 1, 1) * noise
-    return image, truth
+    return image
 
 
 def _centres(targets: Tensor, patch: tuple[int, int], generator: torch.Generator) -> Tensor:
