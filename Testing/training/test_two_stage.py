@@ -32,7 +32,7 @@ from KidneySegLib.training.two_stage.config import (  # noqa: E402
 from KidneySegLib.training.two_stage.kits import find_cases, kits_data  # noqa: E402
 from KidneySegLib.training.two_stage.losses import cross_entropy, masked_cross_entropy  # noqa: E402
 from KidneySegLib.training.two_stage.run import phantom_data, train_two_stage  # noqa: E402
-from KidneySegLib.training.two_stage.slabs import SlabPool, second_batch, second_input  # noqa: E402
+from KidneySegLib.training.two_stage.slabs import SlabPool, augmented, second_batch, second_input  # noqa: E402
 from KidneySegLib.training.two_stage.trainer import new_network  # noqa: E402
 
 TINY = {
@@ -157,6 +157,18 @@ def test_the_second_stage_may_learn_on_masks_that_the_first_makes_as_at_inferenc
     lower = SlabPool(dataclasses.replace(own, foreground_probability=0.4), 4, Found())
     lower.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
     assert lower.slabs[0][1][3].all()
+
+
+def test_patches_lie_where_the_rarest_class_is_more_often_than_elsewhere(tiny: TwoStageConfig) -> None:
+    config = dataclasses.replace(tiny, augment=Augmentation())
+    targets = torch.zeros(1000, 4, 1, 64, 256)
+    targets[:, 0, :, 20:40, 20:40] = targets[:, 1, :, 30:34, 220:224] = targets[:, 3] = 1
+    _, seen = augmented(torch.zeros(1000, 1, 64, 256), targets, config, (32, 32), torch.Generator().manual_seed(0))
+    kidney, mass = (float((seen[:, n].flatten(1).amax(1) > 0).float().mean()) for n in range(2))
+    assert 0.42 < mass < 0.55  # Evenly over the mask it were 0.1.
+    assert 0.35 < kidney < 0.5
+    targets[:, :2] = 0
+    augmented(torch.zeros(1000, 1, 64, 256), targets, config, (32, 32), torch.Generator().manual_seed(0))
 
 
 def test_y1_is_what_the_first_makes_of_an_image_as_noisy_as_it_learnt_on(tiny: TwoStageConfig) -> None:

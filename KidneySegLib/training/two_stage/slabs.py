@@ -17,8 +17,8 @@ from KidneySegLib.training.two_stage.config import Augmentation, TwoStageConfig
 
 #: Air, beyond a slab that was turned.
 _OUTSIDE_HU = -1024.0
-#: How often a drawn slice is one with the rarest class that its slab has, any foreground, or anything in the mask.
-_SLICE_SHARES = (0.45, 0.4, 0.15)
+#: How often a slice is drawn, and a patch of it put, where the rarest class is, any class, or anything in the mask.
+_SHARES = (0.45, 0.4, 0.15)
 
 
 class SlabPool:
@@ -93,11 +93,8 @@ class SlabPool:
     def _start(self, slices: Tensor, depth: int, generator: torch.Generator) -> int:
         if depth > 1:
             return int(torch.randint(len(slices) - depth + 1, (1,), generator=generator))
-        chance = float(torch.rand(1, generator=generator))
         rarest = slices == max(int(slices.max()), 0)
-        choices = [rarest, slices > 0, slices >= 0]
-        which = 0 if chance < _SLICE_SHARES[0] else 1 if chance < sum(_SLICE_SHARES[:2]) else 2
-        wanted = torch.nonzero(choices[which])[:, 0]
+        wanted = torch.nonzero([rarest, slices > 0, slices >= 0][_drawn_share(generator)])[:, 0]
         if len(wanted) == 0:
             return int(torch.randint(len(slices), (1,), generator=generator))
         return int(wanted[int(torch.randint(len(wanted), (1,), generator=generator))])
@@ -141,7 +138,7 @@ def augmented(
     angle = uniform(-1, 1) * settings.rotation_degrees * math.pi / 180
     scale = uniform(math.log(settings.scale[0]), math.log(settings.scale[1])).exp()
     flip = torch.where(torch.rand(count, generator=generator) < settings.mirror_probability, -1.0, 1.0)
-    centre = _centres(targets, patch, generator)
+    centre = _centres(targets, len(config.classes), patch, generator)
     # In units of grid_sample: -1 to 1 over the slab's plane; the patch spans `patch / size` of it.
     zoom_y, zoom_x = patch[0] / rows / scale, patch[1] / columns / scale
     aspect = columns / rows
@@ -179,17 +176,28 @@ def _as_a_scanner_sees(image: Tensor, settings: Augmentation, generator: torch.G
     return image
 
 
-def _centres(targets: Tensor, patch: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Centre (x, y) of each patch, in -1..1: a random voxel of the foreground, within the slab's plane."""
+def _drawn_share(generator: torch.Generator) -> int:
+    """Number of one of `_SHARES`."""
+    chance = float(torch.rand(1, generator=generator))
+    return 0 if chance < _SHARES[0] else 1 if chance < _SHARES[0] + _SHARES[1] else 2
+
+
+def _centres(targets: Tensor, classes: int, patch: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Centre (x, y) of each patch, in -1..1 of the slab's plane: a random voxel of what `_SHARES` says."""
     rows, columns = targets.shape[-2:]
     reach = torch.tensor([1 - patch[1] / columns, 1 - patch[0] / rows])
     centres = torch.zeros(len(targets), 2)
-    for number, flat in enumerate(targets.amax(dim=(1, 2))):
-        found = torch.nonzero(flat > 0.5)
+    for number, inside in enumerate(targets.amax(dim=2) > 0.5):
+        present = [own for own in inside[:classes] if own.any()]
+        share = _drawn_share(generator) if present else 2
+        plane = present[-1] if share == 0 else (inside[:classes] if share == 1 else inside).any(dim=0)
+        found = torch.nonzero(plane)
         if len(found):
             y, x = (float(v) for v in found[int(torch.randint(len(found), (1,), generator=generator))])
             centres[number] = torch.tensor([2 * x / columns - 1, 2 * y / rows - 1])
-    jitter = (torch.rand(len(targets), 2, generator=generator) - 0.5) * 0.3
+    jitter = (
+        (torch.rand(len(targets), 2, generator=generator) - 0.5) * 0.7 * (1 - reach)
+    )  # Of the patch, not the plane.
     return (centres + jitter * (reach > 0)).clamp(min=-reach, max=reach)
 
 
