@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from KidneySegLib.inference.grid import bounds_of
 
 
 def dilated(
@@ -23,8 +26,15 @@ def dilated(
     """
     from scipy.ndimage import distance_transform_edt
 
-    if not foreground.any():
-        return foreground.copy()
+    grown: NDArray[np.bool_] = np.zeros(foreground.shape, bool)
+    found = bounds_of(foreground)
+    if found is None:
+        return grown
     steps = [s / r for s, r in zip(spacing_mm, radius_mm, strict=True)]
-    near: NDArray[np.bool_] = distance_transform_edt(~foreground, sampling=steps) <= 1.0
-    return near
+    # Nothing grows further than the half axes: the distances of the rest of a scan need not be known.
+    box = tuple(
+        slice(max(0, start - math.ceil(1 / step)), stop + math.ceil(1 / step))
+        for start, stop, step in zip(found.start, found.stop, steps, strict=True)
+    )
+    grown[box] = distance_transform_edt(~foreground[box], sampling=steps) <= 1.0
+    return grown

@@ -29,7 +29,7 @@ def faster_in_bfloat16(device: torch.device, step: Callable[[bool], object]) -> 
 
     Args:
         device: of the network.
-        step: a forward and a backward pass, told whether in bfloat16.
+        step: what is to be fast, told whether in bfloat16.
     """
     if device.type != "cpu":
         return device.type == "cuda"

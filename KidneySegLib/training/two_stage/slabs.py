@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.training.augment_contrast import ContrastSettings, random_contrast
+from KidneySegLib.training.precision import autocast, faster_in_bfloat16
 from KidneySegLib.training.samples import FULL_FRACTION, Sample
 from KidneySegLib.training.two_stage.config import Augmentation, TwoStageConfig
 
@@ -38,6 +39,7 @@ class SlabPool:
     def __init__(self, config: TwoStageConfig, capacity: int, first: nn.Module | None = None) -> None:
         self.config, self.capacity = config, capacity
         self._first = first.eval() if first is not None else None
+        self._bfloat16: bool | None = None
         self.slabs: list[tuple[Tensor, Tensor]] = []
         #: Most particular class of each slice of each slab: 0 none, else its number.
         self.slices: list[Tensor] = []
@@ -63,7 +65,7 @@ class SlabPool:
             hu = torch.from_numpy(sample.hu.astype(np.float32))[None, None]
             generator = torch.Generator().manual_seed(sample.seed)
             seen = _as_a_scanner_sees(hu, self.config.augment, generator)
-            y1 = first_stage(self._first, seen, self.config)[0].numpy()
+            y1 = self._found_first(self._first, seen)[0].numpy()
             if self.config.mask_of == "first":
                 foreground = y1 > self.config.foreground_probability
             else:
@@ -79,6 +81,13 @@ class SlabPool:
         else:
             self.slabs[self._next], self.slices[self._next] = item, torch.from_numpy(numbers)
         self._next = (self._next + 1) % self.capacity
+
+    def _found_first(self, first: nn.Module, hu: Tensor) -> Tensor:
+        if self._bfloat16 is None:
+            self._bfloat16 = faster_in_bfloat16(
+                torch.device("cpu"), lambda bfloat16: first_stage(first, hu, self.config, bfloat16=bfloat16)
+            )
+        return first_stage(first, hu, self.config, bfloat16=self._bfloat16)
 
     def draw(self, count: int, depth: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Parts of slabs at random heights: HU (N, z, y, x) and targets (N, channels, z, y, x) in 0..1."""
@@ -107,13 +116,15 @@ def normalised(hu: Tensor, config: TwoStageConfig) -> Tensor:
 
 
 @torch.no_grad()
-def first_stage(network: nn.Module, hu: Tensor, config: TwoStageConfig) -> Tensor:
+def first_stage(network: nn.Module, hu: Tensor, config: TwoStageConfig, *, bfloat16: bool = False) -> Tensor:
     """Probability of kidney and mass together (N, z, y, x) of slabs (N, 1, z, y, x) of HU, on the slabs' own voxels."""
     factor = config.first_pooling
     image = functional.avg_pool3d(normalised(hu, config), (1, factor, factor))
     missing = -image.shape[2] % 4
     image = functional.pad(image, (0, 0, 0, 0, 0, missing), mode="replicate")
-    probability = network(image).float().softmax(1)[:, 1:, : hu.shape[2]]
+    with autocast(image.device, bfloat16=bfloat16):
+        logits = network(image)
+    probability = logits.float().softmax(1)[:, 1:, : hu.shape[2]]
     if factor > 1:
         probability = functional.interpolate(probability, size=hu.shape[2:], mode="trilinear")
     return probability[:, 0]
