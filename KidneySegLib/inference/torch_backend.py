@@ -68,11 +68,12 @@ class TorchBackend:
         from safetensors.torch import load_file
 
         from KidneySegLib.networks import build_network
+        from KidneySegLib.networks.weights import load_weights
 
         try:
             state = load_file(str(bundle.path / weights))
             network: nn.Module = build_network(bundle.network, bundle.network_arguments)
-            network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+            load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         except torch.OutOfMemoryError:
             raise
         except (SafetensorError, RuntimeError, TypeError, ValueError) as error:

@@ -91,6 +91,7 @@ class TwoStageNetworks:
         from safetensors.torch import load_file
 
         from KidneySegLib.networks import build_network
+        from KidneySegLib.networks.weights import load_weights
 
         verify_files(self.bundle, [weights])
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.precision]
@@ -98,7 +99,7 @@ class TwoStageNetworks:
         try:
             network: Any = build_network(name, arguments)
             state = load_file(str(self.bundle.path / weights))
-            network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+            load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The weights {weights} do not fit the network {name}: {error}. Import it again."

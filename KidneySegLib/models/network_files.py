@@ -34,10 +34,11 @@ def load_network(name: str, arguments: Mapping[str, Any], state: Mapping[str, Te
         ModelError: the parameters do not fit it.
     """
     from KidneySegLib.networks import build_network
+    from KidneySegLib.networks.weights import load_weights
 
     try:
         network: nn.Module = build_network(name, arguments)
-        network.load_state_dict({k: v.detach().cpu().float() if v.is_floating_point() else v for k, v in state.items()})
+        load_weights(network, {k: v.detach().cpu().float() if v.is_floating_point() else v for k, v in state.items()})
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise ModelError(
             f"{where}: the weights do not fit the network {name}: {error}. Import or train the model again."

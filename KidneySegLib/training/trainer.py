@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from KidneySegLib.errors import Cancelled, InputError
 from KidneySegLib.networks import build_network
+from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.ahead import Ahead
 from KidneySegLib.training.augment import AugmentSettings, Normalisation, augment
@@ -230,9 +231,11 @@ class Trainer:
         if state.get("format") != CHECKPOINT_FORMAT or state.get("network") != self.name:
             raise InputError(f"{path}: expected a checkpoint of the network {self.name}. Choose another output folder.")
         try:
-            self.network.load_state_dict(state["weights"])
-        except RuntimeError as error:
-            raise InputError(f"{path}: its weights do not fit the configuration: {error}") from error
+            load_weights(self.network, state["weights"])
+        except ValueError as error:
+            raise InputError(
+                f"{path}: its weights do not fit the configuration: {error}. Go on with the one that it began with."
+            ) from error
         self.average.load_state_dict(state["average"], state["average_steps"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from KidneySegLib.errors import Cancelled, InputError
 from KidneySegLib.networks import build_network
+from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
 from KidneySegLib.training.denormals import denormals_as_zero
@@ -297,7 +298,7 @@ class StageTrainer:
         try:
             if content["stage"] != self.stage:
                 raise InputError(f"{folder} holds the {content['stage']} stage, not the {self.stage}. Choose another.")
-            self.network.load_state_dict(content["weights"])
+            load_weights(self.network, content["weights"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.generator.set_state(content["generator"])
             if self.average is not None and "average" in content:
