@@ -206,9 +206,8 @@ def _centres(targets: Tensor, classes: int, patch: tuple[int, int], generator: t
         if len(found):
             y, x = (float(v) for v in found[int(torch.randint(len(found), (1,), generator=generator))])
             centres[number] = torch.tensor([2 * x / columns - 1, 2 * y / rows - 1])
-    jitter = (
-        (torch.rand(len(targets), 2, generator=generator) - 0.5) * 0.7 * (1 - reach)
-    )  # Of the patch, not the plane.
+    # By up to a third of the patch's own half, so that what was chosen stays in it.
+    jitter = (torch.rand(len(targets), 2, generator=generator) - 0.5) * 0.7 * (1 - reach)
     return (centres + jitter * (reach > 0)).clamp(min=-reach, max=reach)
 
 
