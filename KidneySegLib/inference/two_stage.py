@@ -3,7 +3,8 @@
 Stage 1 finds kidney and mass as one foreground in slabs of slices; its mask grows by an ellipsoid; stage 2 sees, slice
 by slice, mask * concat(y1 * I, I, (1 - y1) * I). That is the paper's formula; its code has the channels in another
 order, pairs the last slice with the first slice's mask, and grows the mask in voxels: none of these is repeated. Where
-the bundle mirrors, each stage looks at the scan in every mirror and its probabilities are averaged (ours).
+the bundle mirrors, each stage looks at the scan in every mirror and its probabilities are averaged; where cysts have a
+class of their own, each lesion is one kind (both ours).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
+from KidneySegLib.inference.lesion_kinds import settle_lesion_kinds
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32, mirror_combinations, predict_mirrored
@@ -89,6 +91,8 @@ def find_two_stage(
             (volume[box], y1[box], mask[box]),
             lambda fraction: progress.report("network", _SHARE_OF_FIRST + fraction * (1 - _SHARE_OF_FIRST)),
         )
+        if "cyst" in spec.outputs:
+            settle_lesion_kinds(values, spec.outputs.index("cyst"), spec.outputs.index("mass"))
     with timed("resample"):
         labels, place = write_back(
             values,

@@ -22,6 +22,7 @@ from KidneySegLib.measurement.table import read_csv  # noqa: E402
 from KidneySegLib.models.manifest import read_bundle  # noqa: E402
 from KidneySegLib.pipeline import segment_case  # noqa: E402
 from KidneySegLib.training.samples import Sample  # noqa: E402
+from KidneySegLib.training.two_stage.bundle import without_class_weights  # noqa: E402
 from KidneySegLib.training.two_stage.config import (  # noqa: E402
     RECIPES,
     Augmentation,
@@ -157,6 +158,19 @@ def test_the_second_stage_may_learn_on_masks_that_the_first_makes_as_at_inferenc
     lower = SlabPool(dataclasses.replace(own, foreground_probability=0.4), 4, Found())
     lower.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
     assert lower.slabs[0][1][3].all()
+
+
+def test_a_bundle_says_the_odds_without_the_class_weights_of_the_loss() -> None:
+    torch.manual_seed(0)
+    config = config_of({**TINY, "class_weights": [1, 2, 4]}, "tiny")
+    network = new_network(config, "second").eval()
+    given = torch.randn(1, 3, 32, 32)
+    weighted = network(given).softmax(1)
+    network.load_state_dict(without_class_weights(network.state_dict(), config.class_weights))
+    plain = weighted / torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
+    assert torch.allclose(network(given).softmax(1), plain / plain.sum(1, keepdim=True), atol=1e-5)
+    state = network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in without_class_weights(state, ()).items())
 
 
 def test_patches_lie_where_the_rarest_class_is_more_often_than_elsewhere(tiny: TwoStageConfig) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from KidneySegLib.models import Bundle, BundleSpec, Normalisation
 from KidneySegLib.models.two_stage import TwoStageRecord
@@ -29,6 +34,7 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
         ModelError: if the bundle is there and ``replace`` is not given.
     """
     first, second = (load_safely(run / stage / WEIGHTS_FILE) for stage in ("first", "second"))
+    second = without_class_weights(second, config.class_weights)
     n, patch = config.normalisation, config.second.patch
     slab = config.first.patch[0]
     synthetic = record.get("data") == "phantoms"
@@ -62,3 +68,16 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
         ),
     )
     return write_two_stage_bundle(run / "bundles" / config.bundle, spec, first, second, replace=replace)
+
+
+def without_class_weights(second: Mapping[str, Tensor], class_weights: Sequence[float]) -> dict[str, Tensor]:
+    """The second stage's weights with what its loss's class weights add to the probabilities taken out of its heads.
+
+    A weight of w makes a network say w times the odds: it learns to find more, and would show too much. With the
+    logarithm of w off each class's bias it says the odds that it saw.
+    """
+    shift = torch.tensor([math.log(weight) for weight in class_weights])
+    return {
+        name: value - shift.to(value.dtype) if class_weights and re.fullmatch(r"heads\.\d+\.bias", name) else value
+        for name, value in second.items()
+    }

@@ -1,0 +1,37 @@
+"""One lesion, one kind: cyst or mass by all of it, not voxel by voxel. numpy and scipy only.
+
+A network that sees a slice at a time calls parts of one lesion cyst and others mass. A lesion is a connected piece of
+either; it is what the sum of its probabilities says. Ours; Zhu et al. tell no cysts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KidneySegLib.inference.tiling import Float32
+
+
+def settle_lesion_kinds(values: Float32, cyst: int, mass: int) -> None:
+    """Give each lesion the more probable of two kinds, in place; what is lesion stays as it was.
+
+    Where the other kind was more probable the two probabilities change places. Round a lesion, as far as the middle
+    between it and the next, its kind counts too, so that interpolation does not bring the other one back.
+
+    Args:
+        values: probabilities (outputs, z, y, x).
+        cyst, mass: their outputs.
+    """
+    from scipy import ndimage
+
+    best = values.argmax(axis=0)
+    lesion = (best == cyst) | (best == mass)
+    numbers, count = ndimage.label(lesion, structure=np.ones((3, 3, 3)))
+    if not count:
+        return
+    sums = [ndimage.sum_labels(values[output], numbers, np.arange(1, count + 1)) for output in (cyst, mass)]
+    is_mass = np.concatenate([[False], sums[1] > sums[0]])
+    nearest = ndimage.distance_transform_edt(~lesion, return_distances=False, return_indices=True)
+    as_mass: NDArray[np.bool_] = is_mass[numbers[tuple(nearest)]]
+    more, less = np.maximum(values[cyst], values[mass]), np.minimum(values[cyst], values[mass])
+    values[cyst], values[mass] = np.where(as_mass, less, more), np.where(as_mass, more, less)
