@@ -295,6 +295,7 @@ def test_short_run_on_the_kits_layout_makes_a_bundle_that_segments(
     assert not (run / "samples").exists()
     again = json.loads((run / "record.json").read_text(encoding="utf-8"))
     assert again["stages"]["second"]["validation_dice"] == record["stages"]["second"]["validation_dice"] != []
+    assert again["stages"]["second"]["bfloat16"] is record["stages"]["second"]["bfloat16"]
     result = segment_case(kits / "case_00000" / "imaging.nii.gz", tmp_path / "out", model=resumed.path)
     assert result.provenance["backend"] == "openvino"
     table = read_csv(tmp_path / "out" / "volumes.csv")

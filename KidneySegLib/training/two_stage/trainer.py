@@ -279,6 +279,7 @@ class StageTrainer:
             "config": json.dumps(asdict(self.config)),
             "step": self.step,
             "seconds": self.seconds,
+            "bfloat16": self.bfloat16,
             "dice": self.last_dice,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -308,4 +309,4 @@ class StageTrainer:
                 f"{folder}: the checkpoint does not fit this recipe: {error}. Take the recipe that the run began with."
             ) from error
         self.step, self.seconds = int(content["step"]), float(content["seconds"])
-        self.last_dice = list(content.get("dice", ()))
+        self.last_dice, self.bfloat16 = list(content.get("dice", ())), bool(content.get("bfloat16", False))
