@@ -72,6 +72,11 @@ FLAGS: dict[str, Flag] = {
             _I,
             "Something at a kidney may be a cyst or a mass: look at it, or segment again with cysts and masses shown.",
         ),
+        Flag(
+            "cyst_or_mass_by_network",
+            _W,
+            "A network told cyst from mass on one scan and may err either way, most with hyperdense cysts: look at each.",
+        ),
         Flag("cysts_in_kidney", _I, "This model does not tell cysts: they are part of the parenchyma."),
         Flag("crossed_ectopia", _W, "Two kidneys lie on the same side; the lower one is given without a side."),
         # Ultrasound.

@@ -39,7 +39,7 @@ from KidneySegLib.inference.regions import (
 )
 from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32
-from KidneySegLib.inference.two_stage import CYSTS_IN_KIDNEY, find_two_stage
+from KidneySegLib.inference.two_stage import find_two_stage, lesion_flags
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import ABNORMALITY_LABEL, TrainingLabel
 from KidneySegLib.models.bundle import Bundle
@@ -242,7 +242,7 @@ class Engine:
             backend=networks.backend,
             seconds=dict(clock.seconds),
             notes=self._coarse.notes if self._coarse is not None else (),
-            flags=() if "cyst" in self.bundle.outputs else (CYSTS_IN_KIDNEY,),
+            flags=lesion_flags(self.bundle, labels),
         )
 
     def _rest(self) -> None:

@@ -25,6 +25,8 @@ from KidneySegLib.inference.resampling import sample, write_back
 from KidneySegLib.inference.tiling import Float32, mirror_combinations, predict_mirrored
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
+from KidneySegLib.labels import TrainingLabel
+from KidneySegLib.models.bundle import BundleSpec
 from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Raised where a model's kidney class holds cysts too.
 CYSTS_IN_KIDNEY = "cysts_in_kidney"
+#: Raised where a model with a class for each shows a cyst or a mass.
+TOLD_BY_NETWORK = "cyst_or_mass_by_network"
 _MULTIPLE = 16
 #: Of the network's time, for the progress bar.
 _SHARE_OF_FIRST = 0.5
@@ -103,6 +107,16 @@ def find_two_stage(
             lambda fraction: progress.report("resample", fraction),
         )
     return _placed(labels, image, place), size3(reversed(place.start))
+
+
+def lesion_flags(spec: BundleSpec, labels: sitk.Image) -> tuple[str, ...]:
+    """What must be said of the cysts and masses in a two-stage model's labels, or of their absence."""
+    import SimpleITK as sitk
+
+    if "cyst" not in spec.outputs:
+        return (CYSTS_IN_KIDNEY,)
+    lesion = np.isin(sitk.GetArrayViewFromImage(labels), (TrainingLabel.CYST, TrainingLabel.MASS))
+    return (TOLD_BY_NETWORK,) if lesion.any() else ()
 
 
 def _seen_in_mirrors(axes: tuple[int, ...], look: Look, given: Sequence[NDArray[Any]], on_part: OnPart) -> Float32:

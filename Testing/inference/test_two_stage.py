@@ -11,9 +11,11 @@ import pytest
 sitk = pytest.importorskip("SimpleITK")
 
 from KidneySegLib.errors import ModelError  # noqa: E402
+from KidneySegLib.flags import FLAGS  # noqa: E402
 from KidneySegLib.inference.engine import StageClock  # noqa: E402
-from KidneySegLib.inference.two_stage import find_two_stage, first_stage  # noqa: E402
+from KidneySegLib.inference.two_stage import find_two_stage, first_stage, lesion_flags  # noqa: E402
 from KidneySegLib.inference.two_stage_mask import dilated  # noqa: E402
+from KidneySegLib.labels import TrainingLabel  # noqa: E402
 from KidneySegLib.models.bundle import BundleSpec, Normalisation  # noqa: E402
 from KidneySegLib.models.form import Form  # noqa: E402
 from KidneySegLib.models.two_stage import TwoStageRecord, read_two_stage  # noqa: E402
@@ -162,6 +164,21 @@ def test_mirrored_looks_are_turned_back_and_averaged() -> None:
             for a in ((), axes)
         ]
         assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "label", "expected"),
+    [
+        (("background", "parenchyma", "mass"), TrainingLabel.MASS, ("cysts_in_kidney",)),
+        (("background", "parenchyma", "cyst", "mass"), TrainingLabel.MASS, ("cyst_or_mass_by_network",)),
+        (("background", "parenchyma", "cyst", "mass"), TrainingLabel.CYST, ("cyst_or_mass_by_network",)),
+        (("background", "parenchyma", "cyst", "mass"), TrainingLabel.MEDULLA, ()),
+    ],
+)
+def test_what_a_model_knows_of_lesions_is_said(outputs: tuple[str, ...], label: int, expected: tuple[str, ...]) -> None:
+    labels = sitk.GetImageFromArray(np.array([[[0, label]]], np.uint8))
+    assert lesion_flags(replace(SPEC, outputs=outputs), labels) == expected
+    assert set(expected) <= FLAGS.keys()
 
 
 def test_a_scan_without_a_kidney_gives_an_empty_map() -> None:
