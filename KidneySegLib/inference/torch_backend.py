@@ -73,7 +73,7 @@ class TorchBackend:
         try:
             state = load_file(str(bundle.path / weights))
             network: nn.Module = build_network(bundle.network, bundle.network_arguments)
-            load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+            load_weights(network, state)
         except torch.OutOfMemoryError:
             raise
         except (SafetensorError, RuntimeError, TypeError, ValueError) as error:

@@ -99,7 +99,7 @@ class TwoStageNetworks:
         try:
             network: Any = build_network(name, arguments)
             state = load_file(str(self.bundle.path / weights))
-            load_weights(network, {k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+            load_weights(network, state)
         except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The weights {weights} do not fit the network {name}: {error}. Import it again."

@@ -38,7 +38,7 @@ def load_network(name: str, arguments: Mapping[str, Any], state: Mapping[str, Te
 
     try:
         network: nn.Module = build_network(name, arguments)
-        load_weights(network, {k: v.detach().cpu().float() if v.is_floating_point() else v for k, v in state.items()})
+        load_weights(network, state)
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise ModelError(
             f"{where}: the weights do not fit the network {name}: {error}. Import or train the model again."

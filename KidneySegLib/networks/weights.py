@@ -12,6 +12,10 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
     torch names every one that does not fit, hundreds for a network of another width; this names the first.
 
+    Args:
+        network: keeps its device and its precision.
+        weights: on any device, in any precision.
+
     Raises:
         ValueError: if some are missing, unknown, or of another shape; the network is then as it was.
     """

@@ -24,6 +24,15 @@ def test_weights_of_the_same_network_are_taken() -> None:
     load_weights(network, {name: v for name, v in weights.items() if not name.endswith("num_batches_tracked")})
 
 
+def test_half_the_precision_goes_into_a_network_that_keeps_its_own() -> None:
+    given, network = _network(2), _network(2)
+    weights = {name: (v + 1).half() if v.is_floating_point() else v for name, v in given.state_dict().items()}
+    load_weights(network, weights)
+    for name, value in network.state_dict().items():
+        assert value.dtype == given.state_dict()[name].dtype
+        assert torch.equal(value, weights[name].to(value.dtype))
+
+
 def test_another_width_is_said_in_a_line() -> None:
     network = _network(2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
