@@ -12,6 +12,7 @@ from KidneySegLib.inference.backend import OutOfDeviceMemoryError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo
 from KidneySegLib.inference.heap import give_back_freed
 from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
+from KidneySegLib.inference.three_products import split_convolutions, three_products_pay
 from KidneySegLib.inference.tiling import Float32, OnTile, TilePlan, accumulate
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import verify_files
@@ -26,6 +27,8 @@ class OpenVinoBackend:
     On a processor the graph keeps free tile sizes where the bundle's tiles fit the kidney. Where they all have the
     patch's size, it is compiled for that, and takes a sixth less memory. The graph compiler of Intel's graphics and
     neural units is at its best (or works only) with fixed sizes, so there each tile shape is compiled once.
+
+    On a processor with AMX float32 is computed as sums of bfloat16 products (`three_products`).
 
     Raises:
         ModelError: if a file differs from its hash or cannot be read as a graph.
@@ -55,6 +58,9 @@ class OpenVinoBackend:
             raise ModelError(
                 f"The network of the model {bundle.name} could not be read: {error}. Import the model again."
             ) from error
+        if device.kind == "cpu" and precision == "float32" and three_products_pay():
+            for graph in self._graphs:
+                split_convolutions(self._core, graph)
         self._compiled: dict[tuple[int, ...], list[Any]] = {}
         if device.kind == "cpu":
             tile = tuple(n + 2 * m for n, m in zip(bundle.patch_size, bundle.margin, strict=True))
