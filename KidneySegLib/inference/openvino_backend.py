@@ -10,6 +10,7 @@ import numpy as np
 from KidneySegLib.errors import DeviceError, ModelError
 from KidneySegLib.inference.backend import OutOfDeviceMemoryError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo
+from KidneySegLib.inference.exact_normalisation import normalise_exactly
 from KidneySegLib.inference.heap import give_back_freed
 from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
 from KidneySegLib.inference.three_products import split_convolutions, three_products_pay
@@ -28,7 +29,8 @@ class OpenVinoBackend:
     patch's size, it is compiled for that, and takes a sixth less memory. The graph compiler of Intel's graphics and
     neural units is at its best (or works only) with fixed sizes, so there each tile shape is compiled once.
 
-    On a processor with AMX float32 is computed as sums of bfloat16 products (`three_products`).
+    float32 on a processor answers like torch: its normalisations are written out (`exact_normalisation`); with AMX its
+    convolutions are sums of bfloat16 products (`three_products`).
 
     Raises:
         ModelError: if a file differs from its hash or cannot be read as a graph.
@@ -58,9 +60,11 @@ class OpenVinoBackend:
             raise ModelError(
                 f"The network of the model {bundle.name} could not be read: {error}. Import the model again."
             ) from error
-        if device.kind == "cpu" and precision == "float32" and three_products_pay():
+        if device.kind == "cpu" and precision == "float32":
             for graph in self._graphs:
-                split_convolutions(self._core, graph)
+                normalise_exactly(graph)
+                if three_products_pay():
+                    split_convolutions(self._core, graph)
         self._compiled: dict[tuple[int, ...], list[Any]] = {}
         if device.kind == "cpu":
             tile = tuple(n + 2 * m for n, m in zip(bundle.patch_size, bundle.margin, strict=True))
