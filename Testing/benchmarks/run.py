@@ -4,7 +4,7 @@
     make benchmark FULL=1             also other scans and networks, cost by slices, the training step
     python Testing/benchmarks/run.py --quick        tiny sizes, to see that everything runs: not for comparison
     python Testing/benchmarks/run.py --device cuda  on a graphics card, both sides
-    python Testing/benchmarks/run.py --only slices training_step   these parts of FULL=1, into the record that is there
+    python Testing/benchmarks/run.py --only isotropic slices   these parts of FULL=1, into the record that is there
     python Testing/benchmarks/run.py --only network training_step  no weights to be learnt first: some five minutes
     python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
 
@@ -36,8 +36,8 @@ from Testing.benchmarks.tiles import time_tiles  # noqa: E402
 from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 
 PAIRS = 5
-#: What only FULL=1 measures beside other scans and networks, and ``--only`` by itself.
-PARTS = ("slices", "training_step")
+#: What only FULL=1 measures, and ``--only`` by itself.
+PARTS = ("isotropic", "slices", "training_step")
 #: What ``--only`` measures with weights that have learnt nothing: its work does not depend on them.
 NETWORK = "network"
 
@@ -114,7 +114,7 @@ class Benchmark:
             self.say("embedded model: whole job, cold start, second case")
             self.embedded(scan_plan, Path(folder))
             if self.given.full:
-                self.extra(Path(folder))
+                self.measure_parts(PARTS)
         self.record["finished"] = True
         self.save()
         record.print_record(self.record)
@@ -226,14 +226,12 @@ class Benchmark:
         self.record["cold_start"] = extras.cold_start(3)
         self.save()
 
-    def extra(self, folder: Path) -> None:
-        if not self.given.quick:
-            self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, folder, main=False)
-        self.measure_parts(PARTS)
-
     def measure_parts(self, parts: Sequence[str]) -> None:
         if NETWORK in parts:
             self.network_alone()
+        if "isotropic" in parts and not self.given.quick:
+            with tempfile.TemporaryDirectory() as folder:
+                self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, Path(folder), main=False)
         if "slices" in parts:
             self.say("cost by slices")
             self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
