@@ -79,7 +79,7 @@ THICK = Planned(
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     _NARROW,
-    ((16, 128, 128), (16, 128, 128), (16, 224, 224)),
+    ((16, 128, 128), (16, 224, 224)),
     3000,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.

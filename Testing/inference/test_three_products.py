@@ -149,21 +149,48 @@ def asked_anew():
     three_products_pay.cache_clear()
 
 
-@pytest.mark.skipif(platform.system() != "Linux", reason="what the processor has is read from Linux's list")
-def test_they_pay_where_there_is_amx(asked_anew) -> None:
-    assert three_products_pay() is ("amx_bf16" in Path("/proc/cpuinfo").read_text())
+#: On other systems the tests below try what there is.
+amx = platform.system() != "Linux" or "amx_bf16" in Path("/proc/cpuinfo").read_text()
+needs_amx = pytest.mark.skipif(not amx, reason="this processor has no AMX: three products are never taken on it")
 
 
-def test_an_openvino_without_the_extension_keeps_float32(asked_anew, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(amx, reason="this processor has AMX, or nothing tells")
+def test_without_amx_they_are_never_taken(asked_anew) -> None:
+    assert not three_products_pay()
+
+
+@needs_amx
+@pytest.mark.parametrize("plain_seconds", [0.9, 1.1])
+def test_with_amx_they_are_taken_where_they_are_faster(
+    plain_seconds: float, asked_anew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(three_products, "_seconds_in_turn", lambda works: [plain_seconds, 1.0])
+    assert three_products_pay() is (plain_seconds > 1)
+
+
+def test_works_take_turns() -> None:
+    done: list[str] = []
+    seconds = three_products._seconds_in_turn([lambda: done.append("plain"), lambda: done.append("split")])
+    assert done[:4] == ["plain", "split", "plain", "split"]
+    assert len(seconds) == 2
+    assert min(seconds) >= 0
+
+
+@pytest.fixture
+def faster(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(three_products, "_seconds_in_turn", lambda works: [2.0, 1.0])
+
+
+def test_an_openvino_without_the_extension_keeps_float32(asked_anew, faster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(three_products, "_PLUGINS", ("another_name.so",))
     assert not three_products_pay()
 
 
-def test_another_name_of_the_operation_keeps_float32(asked_anew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_name_of_the_operation_keeps_float32(asked_anew, faster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(three_products, "_DESCRIPTION", three_products._DESCRIPTION.replace("type_relaxed_", "other_"))
     assert not three_products_pay()
 
 
-def test_answers_in_bfloat16_are_found_out(asked_anew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_in_bfloat16_are_found_out(asked_anew, faster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(three_products, "rounded_and_rest", lambda v: (rounded_and_rest(v)[0], np.zeros_like(v)))
     assert not three_products_pay()
