@@ -80,7 +80,7 @@ def three_products_pay() -> bool:
         return False
     if np.abs(found - expected).max() > _MOST_DIFFERENCE * expected.std():
         return False
-    plain_seconds, split_seconds = _seconds_in_turn([lambda r=r: r.infer([given]) for r in requests])
+    plain_seconds, split_seconds = _seconds_in_turn([functools.partial(request.infer, [given]) for request in requests])
     return split_seconds < plain_seconds
 
 
