@@ -38,8 +38,8 @@ _LEAST_CHANNELS = 16
 #: Where an input is used in fewer products than this (kernel's voxels times channels made), splitting it costs what
 #: three products gain.
 _LEAST_PRODUCTS = 800
-#: Of the convolution that is tried; and how often.
-_CHANNELS_TRIED, _SIZE_TRIED, _TURNS = 64, (8, 40, 40), 5
+#: Of the convolution that is tried; and how often at most, unless so much time has gone.
+_CHANNELS_TRIED, _SIZE_TRIED, _TURNS, _MOST_SECONDS = 64, (8, 40, 40), 5, 0.5
 #: How far answers may differ, as a share of their spread: far above what three products do, far below bfloat16.
 _MOST_DIFFERENCE = 2e-4
 _PLUGINS = ("libopenvino_intel_cpu_plugin.so", "openvino_intel_cpu_plugin.dll", "libopenvino_intel_cpu_plugin.dylib")
@@ -87,7 +87,10 @@ def three_products_pay() -> bool:
 def _seconds_in_turn(works: Sequence[Callable[[], object]]) -> list[float]:
     """Median seconds of each work; they take turns, so that what disturbs one disturbs all."""
     seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(_TURNS):
+    start = time.perf_counter()
+    for turn in range(_TURNS):
+        if turn and time.perf_counter() - start > _MOST_SECONDS:
+            break
         for work, own in zip(works, seconds, strict=True):
             begin = time.perf_counter()
             work()
