@@ -29,8 +29,9 @@ class OpenVinoBackend:
     patch's size, it is compiled for that, and takes a sixth less memory. The graph compiler of Intel's graphics and
     neural units is at its best (or works only) with fixed sizes, so there each tile shape is compiled once.
 
-    float32 on a processor answers like torch: its normalisations are written out (`exact_normalisation`); with AMX its
-    convolutions are sums of bfloat16 products (`three_products`).
+    Where tiles all have the patch's size, as nnU-Net's have, float32 on a processor answers like torch: normalisations
+    are written out (`exact_normalisation`), and with AMX convolutions are sums of bfloat16 products
+    (`three_products`). Smaller tiles lose less, and the larger graph would take a second more to compile.
 
     Raises:
         ModelError: if a file differs from its hash or cannot be read as a graph.
@@ -60,7 +61,7 @@ class OpenVinoBackend:
             raise ModelError(
                 f"The network of the model {bundle.name} could not be read: {error}. Import the model again."
             ) from error
-        if device.kind == "cpu" and precision == "float32":
+        if device.kind == "cpu" and precision == "float32" and not bundle.flexible_tiles:
             for graph in self._graphs:
                 normalise_exactly(graph)
                 if three_products_pay():
