@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from KidneySegLib.inference.openvino_runtime import load_openvino
+from KidneySegLib.inference.openvino_runtime import load_openvino, put_in_place
 
 if TYPE_CHECKING:
     import openvino
@@ -38,10 +38,7 @@ def normalise_exactly(model: openvino.Model) -> int:
             continue
         if not how["normalize_variance"] or how["eps_mode"].lower() != "inside_sqrt":
             continue
-        written_out = _normalised(maps, rank, float(how["eps"]))
-        written_out.set_friendly_name(node.get_friendly_name())
-        for reader in node.output(0).get_target_inputs():
-            reader.replace_source_output(written_out.output(0))
+        put_in_place(node, _normalised(maps, rank, float(how["eps"])))
         replaced += 1
     model.validate_nodes_and_infer_types()
     return replaced

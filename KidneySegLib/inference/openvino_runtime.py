@@ -56,6 +56,13 @@ def load_openvino() -> Any:
     return openvino
 
 
+def put_in_place(node: Any, new: Any) -> None:
+    """Let a new node of a graph be read wherever another was, under its name."""
+    new.set_friendly_name(node.get_friendly_name())
+    for reader in node.output(0).get_target_inputs():
+        reader.replace_source_output(new.output(0))
+
+
 def _silence_loaded_telemetry() -> None:
     """Where someone else imported OpenVINO with its telemetry before us, make that one's consent 'no'."""
     telemetry = sys.modules.get("openvino_telemetry.utils.opt_in_checker")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from KidneySegLib.inference.device import cpu_device
-from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
+from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino, put_in_place
 from KidneySegLib.inference.tiling import Float32
 
 if TYPE_CHECKING:
@@ -133,10 +133,7 @@ def split_convolutions(core: openvino.Core, model: openvino.Model) -> int:
         ]
         # One chain of sums, so that each convolution adds itself onto what is there.
         answer, others = _sum_that_reads(convolution)
-        total = functools.reduce(ops.add, [*others, *products])
-        total.set_friendly_name(answer.get_friendly_name())
-        for reader in answer.output(0).get_target_inputs():
-            reader.replace_source_output(total.output(0))
+        put_in_place(answer, functools.reduce(ops.add, [*others, *products]))
         replaced += 1
     model.validate_nodes_and_infer_types()
     return replaced

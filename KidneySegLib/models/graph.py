@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from KidneySegLib.inference.openvino_runtime import load_openvino
+from KidneySegLib.inference.openvino_runtime import load_openvino, put_in_place
 
 if TYPE_CHECKING:
     import openvino
@@ -37,10 +37,7 @@ def split_concatenations(model: openvino.Model) -> int:
             continue
         if joined.get_attributes()["axis"] != _CHANNEL_AXIS or len(joined.output(0).get_target_inputs()) != 1:
             continue
-        total = _sum_of_convolutions(convolution, joined, weights.get_data())
-        total.set_friendly_name(convolution.get_friendly_name())
-        for reader in convolution.output(0).get_target_inputs():
-            reader.replace_source_output(total.output(0))
+        put_in_place(convolution, _sum_of_convolutions(convolution, joined, weights.get_data()))
         split += 1
     model.validate_nodes_and_infer_types()
     return split

@@ -7,6 +7,7 @@ import pytest
 
 from KidneySegLib.inference.exact_normalisation import normalise_exactly
 from KidneySegLib.inference.openvino_runtime import load_openvino
+from Testing.models.test_graph import answer
 
 EPSILON = 1e-5
 
@@ -17,11 +18,6 @@ def model_of(shape, axes, *, variance: bool = True, where: str = "inside_sqrt"):
     maps = ops.parameter(shape, np.float32, name="maps")
     normalised = ops.mvn(maps, ops.constant(np.int64(axes)), variance, EPSILON, where)
     return openvino.Model([ops.relu(normalised)], [maps], "one")
-
-
-def answer(model, maps: np.ndarray) -> np.ndarray:
-    compiled = load_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled([maps])[0])
 
 
 def expected(maps: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from KidneySegLib.inference.openvino_runtime import load_openvino
 from KidneySegLib.inference.three_products import rounded_and_rest, split_convolutions, three_products_pay
 from KidneySegLib.models.graph import split_concatenations
 from KidneySegLib.networks import build_network
+from Testing.models.test_graph import answer, converted
 
 #: As a share of the answers' spread: float32's own rounding, three products, bfloat16.
 SAME, THREE_PRODUCTS, BFLOAT16 = 2e-6, 3e-4, 3e-3
@@ -26,17 +26,6 @@ needs_bfloat16 = pytest.mark.skipif(
     "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
     reason="this processor has no instructions for bfloat16: three products are never taken on it",
 )
-
-
-def converted(network: nn.Module, *shape: int):
-    sample = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # As in `network_files.write_graph`.
-        return load_openvino().convert_model(network.eval(), example_input=sample), sample.numpy()
-
-
-def answer(core, model, maps: np.ndarray, precision: str = "f32") -> np.ndarray:
-    return np.array(core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})([maps])[0])
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -77,13 +66,13 @@ def test_networks_answer_as_before(
 ) -> None:
     torch.manual_seed(0)
     core = load_openvino().Core()
-    model, maps = converted(build_network(name, arguments), *shape)
+    model, maps = converted(build_network(name, arguments), shape)
     split_concatenations(model)
     model.reshape([*shape[:2], *[-1] * (len(shape) - 2)] if free_sizes else list(shape))
-    before, coarse = answer(core, model, maps), answer(core, model, maps, "bf16")
+    before, coarse = answer(model, maps), answer(model, maps, "bf16")
     assert split_convolutions(core, model) == replaced
     assert difference(coarse, before) > BFLOAT16
-    assert difference(answer(core, model, maps), before) < THREE_PRODUCTS
+    assert difference(answer(model, maps), before) < THREE_PRODUCTS
 
 
 class _Read(nn.Module):
@@ -113,10 +102,10 @@ class _Read(nn.Module):
 def test_whoever_reads_a_convolution_reads_the_sum(how: str) -> None:
     torch.manual_seed(0)
     core = load_openvino().Core()
-    model, maps = converted(_Read(how), 1, 1, 6, 5, 7)
-    before = answer(core, model, maps)
+    model, maps = converted(_Read(how), (1, 1, 6, 5, 7))
+    before = answer(model, maps)
     assert split_convolutions(core, model) == (2 if how == "other" else 1)
-    after = answer(core, model, maps)
+    after = answer(model, maps)
     assert SAME < difference(after, before) < THREE_PRODUCTS
 
 
@@ -125,12 +114,12 @@ def test_half_precision_weights_are_unpacked(tmp_path: Path) -> None:
     torch.manual_seed(0)
     openvino = load_openvino()
     core = openvino.Core()
-    model, maps = converted(_Read("once"), 1, 1, 6, 5, 7)
+    model, maps = converted(_Read("once"), (1, 1, 6, 5, 7))
     openvino.save_model(model, str(tmp_path / "half.xml"), compress_to_fp16=True)
     packed = core.read_model(str(tmp_path / "half.xml"))
-    before = answer(core, packed, maps)
+    before = answer(packed, maps)
     assert split_convolutions(core, packed) == 1
-    assert difference(answer(core, packed, maps), before) < THREE_PRODUCTS
+    assert difference(answer(packed, maps), before) < THREE_PRODUCTS
 
 
 def test_weights_that_are_computed_are_left() -> None:
@@ -149,12 +138,14 @@ def asked_anew():
     three_products_pay.cache_clear()
 
 
-#: On other systems the tests below try what there is.
-amx = platform.system() != "Linux" or "amx_bf16" in Path("/proc/cpuinfo").read_text()
-needs_amx = pytest.mark.skipif(not amx, reason="this processor has no AMX: three products are never taken on it")
+#: None: this system does not tell.
+amx = "amx_bf16" in Path("/proc/cpuinfo").read_text() if platform.system() == "Linux" else None
+needs_amx = pytest.mark.skipif(
+    not amx, reason="this processor has no AMX, or nothing tells: three products may not be taken on it"
+)
 
 
-@pytest.mark.skipif(amx, reason="this processor has AMX, or nothing tells")
+@pytest.mark.skipif(amx is not False, reason="this processor has AMX, or nothing tells")
 def test_without_amx_they_are_never_taken(asked_anew) -> None:
     assert not three_products_pay()
 

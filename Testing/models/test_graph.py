@@ -21,8 +21,8 @@ def converted(network: nn.Module, shape: tuple[int, ...]):
         return load_openvino().convert_model(network.eval(), example_input=sample), sample.numpy()
 
 
-def answer(model, given: np.ndarray) -> np.ndarray:
-    compiled = load_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def answer(model, given: np.ndarray, precision: str = "f32") -> np.ndarray:
+    compiled = load_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return np.array(compiled([given])[0])
 
 
