@@ -160,21 +160,26 @@ def first_stage(networks: TwoStageNetworks, volume: Float32, on_part: OnPart) ->
 def second_stage(
     networks: TwoStageNetworks, volume: Float32, y1: Float32, mask: NDArray[np.bool_], on_part: OnPart
 ) -> Float32:
-    """Probabilities (outputs, z, y, x), all background outside of the mask; arguments are (z, y, x) of one box."""
+    """Probabilities (outputs, z, y, x), all background outside of the mask; arguments are (z, y, x) of one box.
+
+    A network with more than three channels sees as many slices above as below its own; beyond the mask all is 0.
+    """
     outputs = len(networks.bundle.outputs)
+    slices = int(networks.bundle.network_arguments["in_channels"]) // 3
     values = np.zeros((outputs, *volume.shape), np.float32)
     values[0] = 1.0
     margins = [-n % _MULTIPLE for n in volume.shape[1:]]
+    around = (slices // 2, slices // 2)
+    planes = np.pad(mask * np.stack([y1 * volume, volume, (1 - y1) * volume]), [(0, 0), around, (0, 0), (0, 0)])
     for index in range(volume.shape[0]):
         on_part(index / volume.shape[0])
         inside = mask[index]
         if not inside.any():
             continue
-        one, foreground = volume[index], y1[index]
-        given = inside * np.stack([foreground * one, one, (1 - foreground) * one])
+        given = planes[:, index : index + slices].reshape(3 * slices, *inside.shape)
         given = np.pad(given, [(0, 0), (0, margins[0]), (0, margins[1])])
         logits = networks.second(np.ascontiguousarray(given[None], dtype=np.float32))[0]
-        found = activate(logits, "softmax")[:, : one.shape[0], : one.shape[1]]
+        found = activate(logits, "softmax")[:, : inside.shape[0], : inside.shape[1]]
         values[:, index] = np.where(inside, found, values[:, index])
     on_part(1.0)
     return values

@@ -43,11 +43,11 @@ def write_two_stage_bundle(
     if record is None:
         raise ModelError(f"{where}: a two-stage bundle was expected to say so (two_stage), it does not.")
     check_folder_is_free(folder, replace)
-    fold = FoldFiles.for_fold(0)
+    fold, channels = FoldFiles.for_fold(0), int(spec.network_arguments["in_channels"])
     files = (fold.weights, fold.graph, fold.graph_weights)
     with fresh_folder(folder) as fresh:
         _write(fresh, record.files, record.network, record.arguments, first, (1, 1, 8, 32, 32), where)
-        _write(fresh, files, spec.network, spec.network_arguments, second, (1, 3, 32, 32), where)
+        _write(fresh, files, spec.network, spec.network_arguments, second, (1, channels, 32, 32), where)
         hashes = {name: file_sha256(fresh / name) for name in (*files, *record.files)}
         write_manifest(fresh, manifest_of(spec, (fold,), hashes), parse_manifest)
     return read_bundle(folder)

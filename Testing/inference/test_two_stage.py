@@ -13,7 +13,7 @@ sitk = pytest.importorskip("SimpleITK")
 from KidneySegLib.errors import ModelError  # noqa: E402
 from KidneySegLib.flags import FLAGS  # noqa: E402
 from KidneySegLib.inference.engine import StageClock  # noqa: E402
-from KidneySegLib.inference.two_stage import find_two_stage, first_stage, lesion_flags  # noqa: E402
+from KidneySegLib.inference.two_stage import find_two_stage, first_stage, lesion_flags, second_stage  # noqa: E402
 from KidneySegLib.inference.two_stage_mask import dilated  # noqa: E402
 from KidneySegLib.labels import TrainingLabel  # noqa: E402
 from KidneySegLib.models.bundle import BundleSpec, Normalisation  # noqa: E402
@@ -30,7 +30,7 @@ SPEC = BundleSpec(
     citation="",
     intended_use="test",
     network="UNetPlusPlus",
-    network_arguments={},
+    network_arguments={"in_channels": 3},
     spacing_mm=(5.0, 2.0, 2.0),
     patch_size=(1, 32, 32),
     size_multiple=(1, 16, 16),
@@ -103,6 +103,20 @@ def test_each_slice_is_paired_with_its_own_mask_and_the_formula_holds() -> None:
         assert np.allclose(given[:, 0] + given[:, 2], given[:, 1], atol=1e-5)
     kidney_slices = [float(given[:, 1].max()) for given in networks.seen]
     assert kidney_slices == pytest.approx([-1, -1, 3, 3, 3, 3, -1, -1]) or max(kidney_slices[2:6]) == 3
+
+
+def test_a_network_of_more_channels_sees_the_slices_round_its_own_as_in_training() -> None:
+    torch = pytest.importorskip("torch")
+    from KidneySegLib.training.two_stage.slabs import second_input, with_neighbours
+
+    random = np.random.default_rng(0)
+    volume, y1 = random.normal(size=(2, 5, 16, 32)).astype(np.float32)
+    mask = random.random((5, 16, 32)) < 0.5
+    networks = Known()
+    networks.bundle = replace(SPEC, network_arguments={"in_channels": 15})
+    second_stage(networks, volume, y1, mask, lambda _: None)  # type: ignore[arg-type]
+    parts = [with_neighbours(torch.from_numpy(a.astype(np.float32)), 2) for a in (volume, y1, mask)]
+    assert np.allclose(np.concatenate(networks.seen), second_input(*parts).numpy(), atol=1e-6)
 
 
 def test_the_mask_holds_all_that_the_first_stage_finds_likely_enough() -> None:

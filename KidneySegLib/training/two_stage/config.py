@@ -82,6 +82,7 @@ class TwoStageConfig:
         normalisation: low, high, mean, sd in HU.
         dilation_mm: half axes of the ellipsoid by which the foreground grows to the second stage's mask.
         foreground_probability: of the first stage, from which a voxel belongs to the mask at inference.
+        neighbours: slices above and as many below that the second stage sees beside its own (ours); 0 as in the paper.
         mask_of: what the second stage's mask is made of in training: the ``truth``, as in the paper, or what the
             ``first`` stage finds, as at inference.
         first_overlap: distance of neighbouring slabs at inference, as a share of a slab.
@@ -91,6 +92,8 @@ class TwoStageConfig:
         pool_capacity: slabs kept in memory.
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
         class_weights: how much background and each class count in the second stage's loss; empty: all alike.
+        first_class_weights: the same of the first stage's, which finds them all as one foreground; what a class weighs
+            more there is missed less.
         excluded: names of a data set's cases that are not used.
         mirror_axes: (0 z, 1 y, 2 x) along which both stages look twice at inference (ours); none: one plain look.
         localiser: bundle whose overview says what of the result can be kidney, written into the model (ours).
@@ -109,9 +112,11 @@ class TwoStageConfig:
     second: StageConfig
     classes: tuple[str, ...] = ("kidney", "mass")
     class_weights: tuple[float, ...] = ()
+    first_class_weights: tuple[float, ...] = ()
     first_pooling: int = 1
     first_overlap: float = 0.5
     foreground_probability: float = 0.5
+    neighbours: int = 0
     mask_of: str = "truth"
     samples: int = 400
     validation: float = 8
@@ -127,13 +132,19 @@ class TwoStageConfig:
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise InputError(f"classes must be one of {[list(c) for c in CLASSES]}, got {list(self.classes)}.")
-        if self.class_weights and (len(self.class_weights) != 1 + len(self.classes) or min(self.class_weights) <= 0):
-            raise InputError(
-                f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
-                f"got {list(self.class_weights)}."
-            )
+        for name in ("class_weights", "first_class_weights"):
+            weights: tuple[float, ...] = getattr(self, name)
+            if weights and (len(weights) != 1 + len(self.classes) or min(weights) <= 0):
+                raise InputError(
+                    f"{name} must be a positive number for background and each of {list(self.classes)}, or empty; "
+                    f"got {list(weights)}."
+                )
         if len(set(self.mirror_axes)) != len(self.mirror_axes) or not set(self.mirror_axes) <= {0, 1, 2}:
             raise InputError(f"mirror_axes must be some of 0, 1 and 2, got {list(self.mirror_axes)}.")
+        if not 0 <= self.neighbours <= 3 or 2 * self.neighbours >= self.slab[0]:
+            raise InputError(
+                f"neighbours must be 0 to 3 and leave a slice of the slab's {self.slab[0]}, got {self.neighbours}."
+            )
         if self.mask_of not in MASKS:
             raise InputError(f"mask_of must be one of {list(MASKS)}, got {self.mask_of!r}.")
         if not 0.01 <= self.foreground_probability <= 0.99:
@@ -161,6 +172,11 @@ class TwoStageConfig:
     def outputs(self) -> tuple[str, ...]:
         """The classes by the names that a bundle gives them, background first."""
         return ("background", *("parenchyma" if name == "kidney" else name for name in self.classes))
+
+    @property
+    def second_slices(self) -> int:
+        """Slices that the second stage sees at a time, its own in the middle."""
+        return 1 + 2 * self.neighbours
 
     @property
     def first_spacing_mm(self) -> tuple[float, float, float]:

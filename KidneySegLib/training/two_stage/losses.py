@@ -13,7 +13,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """First stage: standard cross-entropy, mean over voxels.
 
     Args:
-        logits, targets: (N, classes, ...); targets are shares that sum to 1.
+        logits, targets: (N, classes, ...); targets are shares that sum to 1, each times its class's weight where it
+            has one.
     """
     return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
 

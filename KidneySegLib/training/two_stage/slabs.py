@@ -89,14 +89,23 @@ class SlabPool:
             )
         return first_stage(first, hu, self.config, bfloat16=self._bfloat16)
 
-    def draw(self, count: int, depth: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Parts of slabs at random heights: HU (N, z, y, x) and targets (N, channels, z, y, x) in 0..1."""
+    def draw(self, count: int, depth: int, generator: torch.Generator, neighbours: int = 0) -> tuple[Tensor, Tensor]:
+        """Parts of slabs at random heights: HU (N, z, y, x) and targets (N, channels, z, y, x) in 0..1.
+
+        Args:
+            count: N.
+            depth: slices that are drawn.
+            generator: of the draws.
+            neighbours: slices above and as many below that come with them, so that z is depth + 2 * neighbours.
+        """
         parts = []
         for _ in range(count):
             number = int(torch.randint(len(self.slabs), (1,), generator=generator))
             hu, targets = self.slabs[number]
-            start = self._start(self.slices[number], depth, generator)
-            parts.append((hu[start : start + depth].float(), targets[:, start : start + depth].float() / FULL_FRACTION))
+            slices = self.slices[number][neighbours : len(hu) - neighbours]
+            start = self._start(slices, depth, generator)
+            part = slice(start, start + depth + 2 * neighbours)
+            parts.append((hu[part].float(), targets[:, part].float() / FULL_FRACTION))
         return torch.stack([hu for hu, _ in parts]), torch.stack([targets for _, targets in parts])
 
     def _start(self, slices: Tensor, depth: int, generator: torch.Generator) -> int:
@@ -194,11 +203,11 @@ def _drawn_share(generator: torch.Generator) -> int:
 
 
 def _centres(targets: Tensor, classes: int, patch: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Centre (x, y) of each patch, in -1..1 of the slab's plane: a random voxel of what `_SHARES` says."""
+    """Centre (x, y) of each patch in -1..1 of the slab's plane: where its middle slice holds what `_SHARES` says."""
     rows, columns = targets.shape[-2:]
     reach = torch.tensor([1 - patch[1] / columns, 1 - patch[0] / rows])
     centres = torch.zeros(len(targets), 2)
-    for number, inside in enumerate(targets.amax(dim=2) > 0.5):
+    for number, inside in enumerate(targets[:, :, targets.shape[2] // 2] > 0.5):
         present = [own for own in inside[:classes] if own.any()]
         share = _drawn_share(generator) if present else 2
         plane = present[-1] if share == 0 else (inside[:classes] if share == 1 else inside).any(dim=0)
@@ -222,7 +231,10 @@ def _blurred(image: Tensor, deviation: float) -> Tensor:
 
 
 def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Image (N, 1, z, y, x) and targets (N, 2, z, y, x), background first, of the first stage."""
+    """Image (N, 1, z, y, x) and targets (N, 2, z, y, x), background first, of the first stage.
+
+    Targets are shares, times what `TwoStageConfig.first_class_weights` says of background and of each class.
+    """
     config = pool.config
     depth, rows, columns = config.first.patch
     factor = config.first_pooling
@@ -230,22 +242,34 @@ def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Ten
     coarse = (1, factor, factor)
     hu, targets = functional.avg_pool3d(hu[:, None], coarse)[:, 0], functional.avg_pool3d(targets, coarse)
     image, truth = augmented(hu, targets, config, (rows, columns), generator)
-    foreground = truth.sum(dim=1, keepdim=True).clamp(0, 1)
-    return normalised(image, config), torch.cat([1 - foreground, foreground], dim=1)
+    weights = config.first_class_weights or (1.0,) * (1 + truth.shape[1])
+    background = weights[0] * (1 - truth.sum(dim=1, keepdim=True)).clamp(min=0)
+    foreground = (truth * torch.tensor(weights[1:]).view(1, -1, 1, 1, 1)).sum(dim=1, keepdim=True)
+    return normalised(image, config), torch.cat([background, foreground], dim=1)
 
 
 def second_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Input (N, 3, y, x), targets (N, classes + 1, y, x), background first, and mask (N, 1, y, x) of the second."""
+    """Input (N, 3 * slices, y, x), targets (N, classes + 1, y, x), background first, and mask (N, 1, y, x).
+
+    Of the second stage; targets and mask are those of the slice in the middle.
+    """
     config = pool.config
     _, rows, columns = config.second.patch
-    hu, targets = pool.draw(config.second.batch_size, 1, generator)
+    hu, targets = pool.draw(config.second.batch_size, 1, generator, config.neighbours)
     image, truth = augmented(hu, targets, config, (rows, columns), generator)
-    image, truth = normalised(image[:, :, 0], config), truth[:, :, 0]
-    classes, y1, mask = truth[:, :-2], truth[:, -2:-1], (truth[:, -1:] > 0.5).float()
+    own = config.neighbours
+    classes, y1, mask = truth[:, :-2, own], truth[:, -2], (truth[:, -1] > 0.5).float()
     background = (1 - classes.sum(dim=1, keepdim=True)).clamp(0, 1)
-    return second_input(image, y1, mask), torch.cat([background, classes], dim=1), mask
+    given = second_input(normalised(image[:, 0], config), y1, mask)
+    return given, torch.cat([background, classes], dim=1), mask[:, own : own + 1]
 
 
 def second_input(image: Tensor, y1: Tensor, mask: Tensor) -> Tensor:
-    """The paper's I2 = mask * concat(y1 * I, I, (1 - y1) * I), each (N, 1, y, x)."""
-    return mask * torch.cat([y1 * image, image, (1 - y1) * image], dim=1)
+    """The paper's I2 = mask * concat(y1 * I, I, (1 - y1) * I), each (N, slices, y, x); the paper has one slice."""
+    return torch.cat([mask * y1 * image, mask * image, mask * (1 - y1) * image], dim=1)
+
+
+def with_neighbours(volume: Tensor, neighbours: int) -> Tensor:
+    """Each slice of a volume (z, y, x) between so many above and below it: (z, slices, y, x). Beyond the ends is 0."""
+    padded = functional.pad(volume, (0, 0, 0, 0, neighbours, neighbours))
+    return padded.unfold(0, 1 + 2 * neighbours, 1).movedim(-1, 1)

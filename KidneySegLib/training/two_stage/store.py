@@ -88,9 +88,14 @@ class SampleStore:
             process.join(timeout=10)
 
     @property
+    def working(self) -> int:
+        """Worker processes that still make samples."""
+        return sum(process.is_alive() for process in self._processes)
+
+    @property
     def growing(self) -> bool:
         """Whether more samples may come."""
-        return any(process.is_alive() for process in self._processes)
+        return self.working > 0
 
     @property
     def failures(self) -> str:

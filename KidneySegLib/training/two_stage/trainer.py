@@ -32,6 +32,7 @@ from KidneySegLib.training.two_stage.slabs import (
     normalised,
     second_batch,
     second_input,
+    with_neighbours,
 )
 from KidneySegLib.training.two_stage.store import SampleStore
 
@@ -55,7 +56,7 @@ def network_arguments(config: TwoStageConfig, stage: str) -> dict[str, Any]:
     """Arguments of a stage's network, channels included."""
     if stage == "first":
         return {"in_channels": 1, "out_channels": 2, **config.first.arguments}
-    return {"in_channels": 3, "out_channels": len(config.outputs), **config.second.arguments}
+    return {"in_channels": 3 * config.second_slices, "out_channels": len(config.outputs), **config.second.arguments}
 
 
 def new_network(config: TwoStageConfig, stage: str) -> nn.Module:
@@ -138,12 +139,15 @@ class StageTrainer:
         log = TrainingLog(folder / LOG_FILE, columns, self.step)
         begin = saved = looked = time.monotonic()
         before, total, since, pause = self.seconds, 0.0, 0, _VALIDATION_SECONDS
+        threads = torch.get_num_threads()
         try:
             self._take_in(progress)
+            self._leave_cores(threads)
             self.bfloat16 = self._try_bfloat16()
             while budget.used(self.step, self.seconds) < 1:
                 progress.check()
                 self._take_in(progress)
+                self._leave_cores(threads)
                 total += self._learn(budget.used(self.step, self.seconds))
                 since += 1
                 now = time.monotonic()
@@ -173,6 +177,8 @@ class StageTrainer:
         except Cancelled:
             self.save(folder)
             raise
+        finally:
+            torch.set_num_threads(threads)
         self.save(folder)
         save_atomically(folder / WEIGHTS_FILE, self.kept_weights())
         plot_log(folder / LOG_FILE, folder / "log.png")
@@ -190,6 +196,13 @@ class StageTrainer:
             progress.check()
             progress.report("train", 0.0, f"{self.stage} stage: {len(self.pool)} slabs")
             time.sleep(0.2)
+
+    def _leave_cores(self, threads: int) -> None:
+        """A core to each worker that still makes samples.
+
+        The threads of a step wait for each other: beside one worker on two cores, two took 1.1 s and one 0.65 s.
+        """
+        torch.set_num_threads(max(1, threads - self._store.working))
 
     def _learn(self, used: float) -> float:
         factor = 1.0
@@ -258,18 +271,21 @@ class StageTrainer:
 
     def _second_labels(self, network: nn.Module, hu: Tensor, targets: Tensor) -> Tensor:
         """Class ids of a slab, within the mask of the truth, as in training."""
-        y1, mask = targets[-2].float()[:, None] / 255, (targets[-1] > 0).float()[:, None]
-        used = torch.nonzero(mask.amax(dim=(1, 2, 3)))[:, 0]
+        y1, mask = targets[-2].float() / 255, (targets[-1] > 0).float()
+        used = torch.nonzero(mask.amax(dim=(1, 2)))[:, 0]
         labels = torch.zeros(hu.shape, dtype=torch.long)
         if len(used) == 0:
             return labels
-        given = second_input(normalised(hu[used].float()[:, None], self.config), y1[used], mask[used])
+        seen = (
+            with_neighbours(t, self.config.neighbours)[used] for t in (normalised(hu.float(), self.config), y1, mask)
+        )
+        given = second_input(*seen)
         missing = [(-n) % 16 for n in given.shape[2:]]
         padded = functional.pad(given, (0, missing[1], 0, missing[0]))
         with autocast(torch.device("cpu"), bfloat16=self.bfloat16):
             logits = torch.cat([network(part) for part in padded.split(4)]).float()
         logits = logits[:, :, : hu.shape[1], : hu.shape[2]]
-        labels[used] = logits.argmax(dim=1) * (mask[used][:, 0] > 0)
+        labels[used] = logits.argmax(dim=1) * (mask[used] > 0)
         return labels
 
     def save(self, folder: Path) -> None:
