@@ -18,9 +18,7 @@ How these are called depends on the version, so `three_products_pay` tries one b
 from __future__ import annotations
 
 import functools
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ import numpy as np
 from KidneySegLib.inference.device import cpu_device
 from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino, put_in_place
 from KidneySegLib.inference.tiling import Float32
+from KidneySegLib.inference.timing import seconds_in_turn
 
 if TYPE_CHECKING:
     import openvino
@@ -80,22 +79,9 @@ def three_products_pay() -> bool:
         return False
     if np.abs(found - expected).max() > _MOST_DIFFERENCE * expected.std():
         return False
-    plain_seconds, split_seconds = _seconds_in_turn([functools.partial(request.infer, [given]) for request in requests])
+    works = [functools.partial(request.infer, [given]) for request in requests]
+    plain_seconds, split_seconds = seconds_in_turn(works, _TURNS, _MOST_SECONDS)
     return split_seconds < plain_seconds
-
-
-def _seconds_in_turn(works: Sequence[Callable[[], object]]) -> list[float]:
-    """Median seconds of each work; they take turns, so that what disturbs one disturbs all."""
-    seconds: list[list[float]] = [[] for _ in works]
-    start = time.perf_counter()
-    for turn in range(_TURNS):
-        if turn and time.perf_counter() - start > _MOST_SECONDS:
-            break
-        for work, own in zip(works, seconds, strict=True):
-            begin = time.perf_counter()
-            work()
-            own.append(time.perf_counter() - begin)
-    return [statistics.median(own) for own in seconds]
 
 
 def split_convolutions(core: openvino.Core, model: openvino.Model) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 
 import torch
 
-_TRIES = 3
+from KidneySegLib.inference.timing import seconds_in_turn
+
+_TURNS = 3
 
 
 def autocast(device: torch.device, *, bfloat16: bool = True) -> contextlib.AbstractContextManager[object]:
@@ -33,12 +34,5 @@ def faster_in_bfloat16(device: torch.device, step: Callable[[bool], object]) -> 
     """
     if device.type != "cpu":
         return device.type == "cuda"
-    shortest = []
-    for bfloat16 in (False, True):
-        seconds = []
-        for _ in range(_TRIES):
-            begin = time.perf_counter()
-            step(bfloat16)
-            seconds.append(time.perf_counter() - begin)
-        shortest.append(min(seconds))
-    return shortest[1] < shortest[0]
+    float32_seconds, bfloat16_seconds = seconds_in_turn([lambda: step(False), lambda: step(True)], _TURNS)
+    return bfloat16_seconds < float32_seconds

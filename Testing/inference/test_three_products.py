@@ -155,21 +155,13 @@ def test_without_amx_they_are_never_taken(asked_anew) -> None:
 def test_with_amx_they_are_taken_where_they_are_faster(
     plain_seconds: float, asked_anew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(three_products, "_seconds_in_turn", lambda works: [plain_seconds, 1.0])
+    monkeypatch.setattr(three_products, "seconds_in_turn", lambda *_: [plain_seconds, 1.0])
     assert three_products_pay() is (plain_seconds > 1)
-
-
-def test_works_take_turns() -> None:
-    done: list[str] = []
-    seconds = three_products._seconds_in_turn([lambda: done.append("plain"), lambda: done.append("split")])
-    assert done[:4] == ["plain", "split", "plain", "split"]
-    assert len(seconds) == 2
-    assert min(seconds) >= 0
 
 
 @pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(three_products, "_seconds_in_turn", lambda works: [2.0, 1.0])
+    monkeypatch.setattr(three_products, "seconds_in_turn", lambda *_: [2.0, 1.0])
 
 
 def test_an_openvino_without_the_extension_keeps_float32(asked_anew, faster, monkeypatch: pytest.MonkeyPatch) -> None:
