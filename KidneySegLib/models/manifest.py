@@ -190,6 +190,9 @@ def check_spec(spec: BundleSpec, where: str) -> None:
             refuse("a model of nnU-Net is no localiser, and its tiles are not flexible.")
     if spec.two_stage is not None and (spec.nnunet is not None or spec.partner is not None):
         refuse("a two-stage model has no partner, and is none of nnU-Net's.")
+    channels = spec.network_arguments.get("in_channels")
+    if spec.two_stage is not None and (not isinstance(channels, int) or channels % 6 != 3):
+        refuse(f"a two-stage network's in_channels must be 3 for each of an odd number of slices, got {channels}.")
     if spec.lesions is not None:
         if spec.activation != "sigmoid" or spec.outputs[-1] != "abnormality":
             refuse("a model that shows lesions on request must be a sigmoid network whose last output is abnormality.")

@@ -18,6 +18,7 @@ from KidneySegLib.inference.two_stage_mask import dilated  # noqa: E402
 from KidneySegLib.labels import TrainingLabel  # noqa: E402
 from KidneySegLib.models.bundle import BundleSpec, Normalisation  # noqa: E402
 from KidneySegLib.models.form import Form  # noqa: E402
+from KidneySegLib.models.manifest import check_spec  # noqa: E402
 from KidneySegLib.models.two_stage import TwoStageRecord, read_two_stage  # noqa: E402
 from KidneySegLib.progress import Progress  # noqa: E402
 
@@ -117,6 +118,13 @@ def test_a_network_of_more_channels_sees_the_slices_round_its_own_as_in_training
     second_stage(networks, volume, y1, mask, lambda _: None)  # type: ignore[arg-type]
     parts = [with_neighbours(torch.from_numpy(a.astype(np.float32)), 2) for a in (volume, y1, mask)]
     assert np.allclose(np.concatenate(networks.seen), second_input(*parts).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"in_channels": 6}, {"in_channels": 4}, {"in_channels": "3"}])
+def test_a_model_that_sees_no_middle_slice_is_refused(arguments: dict[str, object]) -> None:
+    check_spec(SPEC, "here")
+    with pytest.raises(ModelError, match="odd number of slices"):
+        check_spec(replace(SPEC, network_arguments=arguments), "here")
 
 
 def test_the_mask_holds_all_that_the_first_stage_finds_likely_enough() -> None:

@@ -81,7 +81,8 @@ class TwoStageConfig:
         slab: size of a training slab.
         normalisation: low, high, mean, sd in HU.
         dilation_mm: half axes of the ellipsoid by which the foreground grows to the second stage's mask.
-        foreground_probability: of the first stage, from which a voxel belongs to the mask at inference.
+        foreground_probability: of the first stage, from which a voxel belongs to the mask at inference, and
+            in training where `mask_of` is ``first``.
         neighbours: slices above and as many below that the second stage sees beside its own (ours); 0 as in the paper.
         mask_of: what the second stage's mask is made of in training: the ``truth``, as in the paper, or what the
             ``first`` stage finds, as at inference.

@@ -270,7 +270,7 @@ class StageTrainer:
         return [float(2 * s / n) if n else None for s, n in zip(shared, sizes, strict=True)]
 
     def _second_labels(self, network: nn.Module, hu: Tensor, targets: Tensor) -> Tensor:
-        """Class ids of a slab, within the mask of the truth, as in training."""
+        """Class ids of a slab, within the mask that the second stage learns in."""
         y1, mask = targets[-2].float() / 255, (targets[-1] > 0).float()
         used = torch.nonzero(mask.amax(dim=(1, 2)))[:, 0]
         labels = torch.zeros(hu.shape, dtype=torch.long)
