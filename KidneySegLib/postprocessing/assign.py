@@ -156,7 +156,8 @@ def _assign(
             pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence
         )
         notes = [_says(piece, f"was removed: it {why}") for piece, why in removed]
-        if any(why in (UNSEEN, DOUBTED) and piece.parenchyma_mm3 >= OWN_KIDNEY_MM3 for piece, why in removed):
+        unseen = [piece for piece, why in removed if why in (UNSEEN, DOUBTED)]
+        if any(_solid_mm3(piece, numbers, codes, part) >= OWN_KIDNEY_MM3 for piece in unseen):
             flags.append((None, "kidney_not_counted"))
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()
@@ -239,6 +240,12 @@ def _plausible_only(
         else:
             removed.append((piece, why))
     return kept, removed
+
+
+def _solid_mm3(piece: Piece, numbers: NDArray[np.int32], codes: NDArray[np.uint8], grid: VoxelGrid) -> float:
+    """Parenchyma and masses of a piece: a mass may have replaced a kidney but for a rim. Cysts may be a bladder."""
+    own = codes[piece.box][numbers[piece.box] == piece.number]
+    return float(np.count_nonzero(own != _CODE[Structure.CYST])) * grid.voxel_mm3
 
 
 def _without_bridges(

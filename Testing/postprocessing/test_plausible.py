@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from KidneySegLib.labels import OverviewLabel
+from KidneySegLib.labels import OverviewLabel, TrainingLabel
 from KidneySegLib.postprocessing import assign_kidneys
 from KidneySegLib.postprocessing.agreement import least_agreement
 from Testing.postprocessing.patient import (
@@ -173,6 +173,22 @@ def test_a_graft_that_the_localiser_misses_stays_if_all_passes_agree_and_is_flag
     small = assign_kidneys(result_of(labels, both, evidence=(evidence_on(image, (RIGHT, LEFT, loop)),)), image)
     assert ids_at(small.labels, RIGHT.centre, LEFT.centre, loop.centre) == [2, 4, 0]
     assert (None, "kidney_not_counted") not in small.flags
+
+
+@pytest.mark.parametrize(("lesion", "flagged"), [(TrainingLabel.MASS, True), (TrainingLabel.CYST, False)])
+def test_a_kidney_that_a_mass_has_replaced_is_not_left_out_silently(lesion: TrainingLabel, flagged: bool) -> None:
+    image, labels = Patient((RIGHT, LEFT)).scan()
+    array = sitk.GetArrayFromImage(labels)
+    left = np.argwhere(array > 0)
+    left = left[[labels.TransformIndexToPhysicalPoint(tuple(map(int, index[::-1])))[0] > 0 for index in left]]
+    # A tenth of it, at its top, is parenchyma still.
+    lower = left[left[:, 0] < np.quantile(left[:, 0], 0.9)]
+    array[tuple(lower.T)] = lesion
+    replaced = sitk.GetImageFromArray(array)
+    replaced.CopyInformation(labels)
+    kidneys = assign_kidneys(result_of(replaced, Patient((RIGHT,)).overview()), image)
+    assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre) == [2, 0]
+    assert ((None, "kidney_not_counted") in kidneys.flags) == flagged
 
 
 @pytest.mark.parametrize("agreed", [True, False])
