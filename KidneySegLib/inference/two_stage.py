@@ -169,14 +169,15 @@ def second_stage(
     values = np.zeros((outputs, *volume.shape), np.float32)
     values[0] = 1.0
     margins = [-n % _MULTIPLE for n in volume.shape[1:]]
-    around = (slices // 2, slices // 2)
-    planes = np.pad(mask * np.stack([y1 * volume, volume, (1 - y1) * volume]), [(0, 0), around, (0, 0), (0, 0)])
+    around = [(slices // 2, slices // 2), (0, 0), (0, 0)]
+    masked, foreground = np.pad(mask * volume, around), np.pad(y1, around)
     for index in range(volume.shape[0]):
         on_part(index / volume.shape[0])
         inside = mask[index]
         if not inside.any():
             continue
-        given = planes[:, index : index + slices].reshape(3 * slices, *inside.shape)
+        ones, shares = masked[index : index + slices], foreground[index : index + slices]
+        given = np.concatenate([shares * ones, ones, (1 - shares) * ones])
         given = np.pad(given, [(0, 0), (0, margins[0]), (0, margins[1])])
         logits = networks.second(np.ascontiguousarray(given[None], dtype=np.float32))[0]
         found = activate(logits, "softmax")[:, : inside.shape[0], : inside.shape[1]]

@@ -266,7 +266,8 @@ def second_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Te
 
 def second_input(image: Tensor, y1: Tensor, mask: Tensor) -> Tensor:
     """The paper's I2 = mask * concat(y1 * I, I, (1 - y1) * I), each (N, slices, y, x); the paper has one slice."""
-    return torch.cat([mask * y1 * image, mask * image, mask * (1 - y1) * image], dim=1)
+    masked = mask * image
+    return torch.cat([y1 * masked, masked, (1 - y1) * masked], dim=1)
 
 
 def with_neighbours(volume: Tensor, neighbours: int) -> Tensor:

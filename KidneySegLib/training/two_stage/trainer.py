@@ -276,10 +276,8 @@ class StageTrainer:
         labels = torch.zeros(hu.shape, dtype=torch.long)
         if len(used) == 0:
             return labels
-        seen = (
-            with_neighbours(t, self.config.neighbours)[used] for t in (normalised(hu.float(), self.config), y1, mask)
-        )
-        given = second_input(*seen)
+        volumes = normalised(hu.float(), self.config), y1, mask
+        given = second_input(*(with_neighbours(volume, self.config.neighbours)[used] for volume in volumes))
         missing = [(-n) % 16 for n in given.shape[2:]]
         padded = functional.pad(given, (0, missing[1], 0, missing[0]))
         with autocast(torch.device("cpu"), bfloat16=self.bfloat16):
