@@ -29,6 +29,7 @@ from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.precision import autocast
 from KidneySegLib.training.recipe_file import updated
+from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.seeds import TRAINING_SEEDS
 from KidneySegLib.training.validate import Validation, validate
@@ -193,12 +194,16 @@ class Trainer:
         )
         return self.last_validation
 
+    def recipe_settings(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that left the checkpoint."""
+        return asdict(self.config)
+
     def state(self) -> dict[str, Any]:
         """All that `resume` needs: tensors and plain values only."""
         return {
             "format": CHECKPOINT_FORMAT,
             "network": self.name,
-            "config": json.dumps(asdict(self.config)),
+            "config": json.dumps(self.recipe_settings()),
             "step": self.step,
             "seconds": self.seconds,
             "next_seed": self.next_seed,
@@ -224,12 +229,13 @@ class Trainer:
         """Go on from a checkpoint exactly as if there had been no break.
 
         Raises:
-            InputError: if there is none, or it is of another network.
+            InputError: if there is none, or it is of another network or recipe.
         """
         path = folder / CHECKPOINT_FILE
         state = load_safely(path)
         if state.get("format") != CHECKPOINT_FORMAT or state.get("network") != self.name:
             raise InputError(f"{path}: expected a checkpoint of the network {self.name}. Choose another output folder.")
+        check_same_recipe(path, state["config"], self.recipe_settings())
         try:
             load_weights(self.network, state["weights"])
         except ValueError as error:

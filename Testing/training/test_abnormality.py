@@ -258,6 +258,9 @@ def test_a_run_makes_a_model_with_its_margin(tiny: AbnormalityRecipe, tmp_path: 
     with pytest.raises(InputError, match="holds a training run already"):
         train_variant(tiny, run, device="cpu", workers=0, source=BallWithCyst())
     assert train_variant(tiny, run, device="cpu", workers=0, source=BallWithCyst(), resume=True) == run / "weights.pt"
+    with pytest.raises(InputError, match="additions.top_k .* and not"):
+        other = tiny.switched(top_k=not tiny.additions["top_k"])
+        train_variant(other, run, device="cpu", workers=0, source=BallWithCyst(), resume=True)
 
 
 def test_the_loss_on_the_abnormality_falls(tiny: AbnormalityRecipe) -> None:

@@ -388,6 +388,9 @@ def test_short_run_on_the_kits_layout_makes_a_bundle_that_segments(
     assert record["left_out"]
     with pytest.raises(InputError, match="training run already"):
         train_two_stage(kits, run, tiny, workers=0)
+    with pytest.raises(InputError, match=r"first.learning_rate 0.001 and not 0.01\. Go on"):
+        other = dataclasses.replace(tiny, first=dataclasses.replace(tiny.first, learning_rate=0.01, steps=9))
+        train_two_stage(kits, run, other, workers=0, resume=True)
     # What is finished is not begun again: no sample is made, and the record is as it was.
     shutil.rmtree(run / "samples")
     resumed = train_two_stage(kits, run, tiny, workers=0, resume=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -58,6 +58,10 @@ class AbnormalityTrainer(Trainer):
             still = replace(self.settings.for_validation(), cut_probability=0.0)
             self.settings = replace(still, pose=replace(STILL, shift_voxels=self.settings.pose.shift_voxels))
         self._class_weights = [recipe.class_weights[name] for name in self.config.outputs]
+
+    def recipe_settings(self) -> dict[str, Any]:
+        """The whole recipe, its switches too."""
+        return asdict(self.recipe)
 
     def start_from_bundle(self, name: str) -> int:
         """Begin with a bundle's weights where they fit; gives how many tensors did.

@@ -22,6 +22,7 @@ from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.precision import autocast, faster_in_bfloat16
+from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.two_stage.config import StageConfig, TwoStageConfig
 from KidneySegLib.training.two_stage.losses import cross_entropy, masked_cross_entropy
@@ -307,12 +308,13 @@ class StageTrainer:
         """Go on from ``checkpoint.pt``.
 
         Raises:
-            InputError: if it is of another stage, or its weights do not fit.
+            InputError: if it is of another stage or recipe, or its weights do not fit.
         """
         content = load_safely(folder / CHECKPOINT_FILE)
         try:
             if content["stage"] != self.stage:
                 raise InputError(f"{folder} holds the {content['stage']} stage, not the {self.stage}. Choose another.")
+            check_same_recipe(folder / CHECKPOINT_FILE, content["config"], asdict(self.config))
             load_weights(self.network, content["weights"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.generator.set_state(content["generator"])

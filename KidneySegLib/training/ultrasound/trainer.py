@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from KidneySegLib.training.checkpoint import load_safely, save_atomically
 from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.log import TrainingLog
 from KidneySegLib.training.precision import autocast
+from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.ultrasound.augment import augment, plain
 from KidneySegLib.training.ultrasound.config import UltrasoundConfig, as_plain
@@ -99,10 +101,7 @@ class UltrasoundTrainer:
         if not path.exists():
             return
         state = load_safely(path)
-        if state.get("config") != as_plain(self.config):
-            raise InputError(
-                f"{path} was made with another recipe. Go on with the same one, or train into another folder."
-            )
+        check_same_recipe(path, json.dumps(state["config"]), as_plain(self.config), free=())
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
