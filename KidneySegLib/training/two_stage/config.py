@@ -93,8 +93,6 @@ class TwoStageConfig:
         pool_capacity: slabs kept in memory.
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
         class_weights: how much background and each class count in the second stage's loss; empty: all alike.
-        first_class_weights: the same of the first stage's, which finds them all as one foreground; what a class weighs
-            more there is missed less.
         excluded: names of a data set's cases that are not used.
         mirror_axes: (0 z, 1 y, 2 x) along which both stages look twice at inference (ours); none: one plain look.
         localiser: bundle whose overview says what of the result can be kidney, written into the model (ours).
@@ -113,7 +111,6 @@ class TwoStageConfig:
     second: StageConfig
     classes: tuple[str, ...] = ("kidney", "mass")
     class_weights: tuple[float, ...] = ()
-    first_class_weights: tuple[float, ...] = ()
     first_pooling: int = 1
     first_overlap: float = 0.5
     foreground_probability: float = 0.5
@@ -133,13 +130,12 @@ class TwoStageConfig:
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise InputError(f"classes must be one of {[list(c) for c in CLASSES]}, got {list(self.classes)}.")
-        for name in ("class_weights", "first_class_weights"):
-            weights: tuple[float, ...] = getattr(self, name)
-            if weights and (len(weights) != 1 + len(self.classes) or min(weights) <= 0):
-                raise InputError(
-                    f"{name} must be a positive number for background and each of {list(self.classes)}, or empty; "
-                    f"got {list(weights)}."
-                )
+        weights = self.class_weights
+        if weights and (len(weights) != 1 + len(self.classes) or min(weights) <= 0):
+            raise InputError(
+                f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
+                f"got {list(weights)}."
+            )
         if len(set(self.mirror_axes)) != len(self.mirror_axes) or not set(self.mirror_axes) <= {0, 1, 2}:
             raise InputError(f"mirror_axes must be some of 0, 1 and 2, got {list(self.mirror_axes)}.")
         if not 0 <= self.neighbours <= 3 or 2 * self.neighbours >= self.slab[0]:

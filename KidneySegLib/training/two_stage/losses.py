@@ -13,8 +13,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """First stage: standard cross-entropy, mean over voxels.
 
     Args:
-        logits, targets: (N, classes, ...); targets are shares that sum to 1, each times its class's weight where it
-            has one.
+        logits, targets: (N, classes, ...); targets are shares that sum to 1.
     """
     return -(targets * functional.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
 

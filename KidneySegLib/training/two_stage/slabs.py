@@ -231,10 +231,7 @@ def _blurred(image: Tensor, deviation: float) -> Tensor:
 
 
 def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Image (N, 1, z, y, x) and targets (N, 2, z, y, x), background first, of the first stage.
-
-    Targets are shares, times what `TwoStageConfig.first_class_weights` says of background and of each class.
-    """
+    """Image (N, 1, z, y, x) and targets (N, 2, z, y, x), background first, of the first stage."""
     config = pool.config
     depth, rows, columns = config.first.patch
     factor = config.first_pooling
@@ -242,10 +239,8 @@ def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Ten
     coarse = (1, factor, factor)
     hu, targets = functional.avg_pool3d(hu[:, None], coarse)[:, 0], functional.avg_pool3d(targets, coarse)
     image, truth = augmented(hu, targets, config, (rows, columns), generator)
-    weights = config.first_class_weights or (1.0,) * (1 + truth.shape[1])
-    background = weights[0] * (1 - truth.sum(dim=1, keepdim=True)).clamp(min=0)
-    foreground = (truth * torch.tensor(weights[1:]).view(1, -1, 1, 1, 1)).sum(dim=1, keepdim=True)
-    return normalised(image, config), torch.cat([background, foreground], dim=1)
+    foreground = truth.sum(dim=1, keepdim=True).clamp(max=1)
+    return normalised(image, config), torch.cat([1 - foreground, foreground], dim=1)
 
 
 def second_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
