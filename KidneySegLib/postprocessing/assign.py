@@ -38,6 +38,7 @@ NEAR_KIDNEY_MM = 12.0
 _STRUCTURES = (*PARENCHYMA, Structure.CYST, Structure.MASS)
 _CODE = {structure: code for code, structure in enumerate(_STRUCTURES, start=1)}
 _IS_PARENCHYMA = np.array([False, *(structure in PARENCHYMA for structure in _STRUCTURES)])
+_IS_SOLID = np.array([False, *(structure is not Structure.CYST for structure in _STRUCTURES)])
 _SIDES = (Side.RIGHT, Side.LEFT, Side.UNSIDED)
 
 
@@ -141,9 +142,9 @@ def _assign(
     codes = codes_of_ids[values[box]]
     part = grid.part(tuple(s.start for s in box), tuple(s.stop for s in box))
     start_zyx = tuple(s.start + o for s, o in zip(box, offset[::-1], strict=True))
-    numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, part, MIN_PIECE_MM3)
+    numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, _IS_SOLID, part, MIN_PIECE_MM3)
     if not pieces and not clean:
-        numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, part, 0.0)
+        numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, _IS_SOLID, part, 0.0)
     progress.check()
     body = sample_body(image)
     near = _near(body, pieces)
@@ -157,7 +158,7 @@ def _assign(
         )
         notes = [_says(piece, f"was removed: it {why}") for piece, why in removed]
         unseen = [piece for piece, why in removed if why in (UNSEEN, DOUBTED)]
-        if any(_solid_mm3(piece, numbers, codes, part) >= OWN_KIDNEY_MM3 for piece in unseen):
+        if any(piece.solid_mm3 >= OWN_KIDNEY_MM3 for piece in unseen):
             flags.append((None, "kidney_not_counted"))
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()
@@ -242,12 +243,6 @@ def _plausible_only(
     return kept, removed
 
 
-def _solid_mm3(piece: Piece, numbers: NDArray[np.int32], codes: NDArray[np.uint8], grid: VoxelGrid) -> float:
-    """Parenchyma and masses of a piece: a mass may have replaced a kidney but for a rim. Cysts may be a bladder."""
-    own = codes[piece.box][numbers[piece.box] == piece.number]
-    return float(np.count_nonzero(own != _CODE[Structure.CYST])) * grid.voxel_mm3
-
-
 def _without_bridges(
     pieces: list[Piece],
     numbers: NDArray[np.int32],
@@ -263,7 +258,9 @@ def _without_bridges(
     for piece in pieces:
         if cut_bridge(numbers, piece, grid, midline, free):
             notes.append("A thin bridge between the kidneys was cut.")
-            out += [describe(numbers, codes, _IS_PARENCHYMA, grid, n, piece.box) for n in (piece.number, free)]
+            out += [
+                describe(numbers, codes, _IS_PARENCHYMA, _IS_SOLID, grid, n, piece.box) for n in (piece.number, free)
+            ]
             free += 1
         else:
             out.append(piece)

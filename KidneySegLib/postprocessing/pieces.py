@@ -23,6 +23,7 @@ class Piece:
         box: where it lies in that array (z, y, x).
         volume_mm3: of all its voxels.
         parenchyma_mm3: without cysts and masses.
+        solid_mm3: parenchyma and masses: a mass may have replaced a kidney but for a rim, while cysts may be a bladder.
         samples_mm: (n, 3) world positions spread evenly over its voxels.
         tissue_mm: (k, 3) the same over its parenchyma; over all of it where it has none.
         surface_mm: (m, 3) world positions on its surface.
@@ -32,6 +33,7 @@ class Piece:
     box: tuple[slice, slice, slice]
     volume_mm3: float
     parenchyma_mm3: float
+    solid_mm3: float
     samples_mm: Points
     tissue_mm: Points
     surface_mm: Points
@@ -44,13 +46,17 @@ class Piece:
 
 
 def find_pieces(
-    structures: NDArray[np.uint8], parenchyma: NDArray[np.bool_], grid: VoxelGrid, min_mm3: float
+    structures: NDArray[np.uint8],
+    parenchyma: NDArray[np.bool_],
+    solid: NDArray[np.bool_],
+    grid: VoxelGrid,
+    min_mm3: float,
 ) -> tuple[NDArray[np.int32], list[Piece]]:
     """Label the connected pieces of all non-zero voxels.
 
     Args:
         structures: (z, y, x) structure codes, 0 outside kidneys.
-        parenchyma: which codes are parenchyma, indexed by code.
+        parenchyma, solid: which codes are parenchyma, and which parenchyma or mass, indexed by code.
         grid: the array's grid.
         min_mm3: pieces smaller than this are left out of the list (their voxels stay in the array).
 
@@ -69,7 +75,7 @@ def find_pieces(
         for number in range(1, count + 1)
         if voxels[number] * grid.voxel_mm3 >= min_mm3 and boxes[number - 1] is not None
     ]
-    pieces = [describe(numbers, structures, parenchyma, grid, number, boxes[number - 1]) for number in kept]
+    pieces = [describe(numbers, structures, parenchyma, solid, grid, number, boxes[number - 1]) for number in kept]
     return numbers, sorted(pieces, key=lambda piece: -piece.volume_mm3)
 
 
@@ -77,6 +83,7 @@ def describe(
     numbers: NDArray[np.int32],
     structures: NDArray[np.uint8],
     parenchyma: NDArray[np.bool_],
+    solid: NDArray[np.bool_],
     grid: VoxelGrid,
     number: int,
     box: tuple[slice, slice, slice],
@@ -85,12 +92,14 @@ def describe(
     mask = numbers[box] == number
     start = np.array([side.start for side in box])
     index = np.argwhere(mask)
-    tissue = index[parenchyma[structures[box][mask]]]
+    codes = structures[box][mask]
+    tissue = index[parenchyma[codes]]
     return Piece(
         number=number,
         box=box,
         volume_mm3=len(index) * grid.voxel_mm3,
         parenchyma_mm3=len(tissue) * grid.voxel_mm3,
+        solid_mm3=int(np.count_nonzero(solid[codes])) * grid.voxel_mm3,
         samples_mm=grid.world(_spread(index) + start),
         tissue_mm=grid.world(_spread(tissue if len(tissue) else index) + start),
         surface_mm=grid.world(row_ends(mask) + start),
