@@ -1,7 +1,8 @@
 """One lesion, one kind: cyst or mass by all of it, not voxel by voxel. numpy and scipy only.
 
-A network that sees a slice at a time calls parts of one lesion cyst and others mass. A lesion is a connected piece of
-either; it is what the sum of its probabilities says. Ours; Zhu et al. tell no cysts.
+A network that sees a slice at a time calls parts of one lesion cyst and others mass, and where it wavers between them
+neither alone is the most probable. So both together decide what is lesion; a lesion is a connected piece of it, and is
+what the sum of its probabilities says. Ours; Zhu et al. tell no cysts.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from KidneySegLib.inference.tiling import Float32
 
 
 def settle_lesion_kinds(values: Float32, cyst: int, mass: int) -> None:
-    """Give each lesion the more probable of two kinds, in place; what is lesion stays as it was.
+    """Give each lesion the more probable of two kinds, with the probability of both, in place.
 
-    Where the other kind was more probable the two probabilities change places. Round a lesion, as far as the middle
-    between it and the next, its kind counts too, so that interpolation does not bring the other one back.
+    A voxel is lesion where both kinds together are more probable than any other structure. Round a lesion, as far as
+    the middle between it and the next, its kind takes both probabilities too, so that interpolation does not bring the
+    other one back. Where there is no lesion nothing changes.
 
     Args:
         values: probabilities (outputs, z, y, x).
@@ -24,8 +26,9 @@ def settle_lesion_kinds(values: Float32, cyst: int, mass: int) -> None:
     """
     from scipy import ndimage
 
-    best = values.argmax(axis=0)
-    lesion = (best == cyst) | (best == mass)
+    both = values[cyst] + values[mass]
+    others = np.max([value for output, value in enumerate(values) if output not in (cyst, mass)], axis=0)
+    lesion = both > others
     numbers, count = ndimage.label(lesion, structure=np.ones((3, 3, 3)))
     if not count:
         return
@@ -33,5 +36,4 @@ def settle_lesion_kinds(values: Float32, cyst: int, mass: int) -> None:
     is_mass = np.concatenate([[False], sums[1] > sums[0]])
     nearest = ndimage.distance_transform_edt(~lesion, return_distances=False, return_indices=True)
     as_mass: NDArray[np.bool_] = is_mass[numbers[tuple(nearest)]]
-    more, less = np.maximum(values[cyst], values[mass]), np.minimum(values[cyst], values[mass])
-    values[cyst], values[mass] = np.where(as_mass, less, more), np.where(as_mass, more, less)
+    values[cyst], values[mass] = np.where(as_mass, 0, both), np.where(as_mass, both, 0)

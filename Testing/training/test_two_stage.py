@@ -25,7 +25,7 @@ from KidneySegLib.models.manifest import read_bundle  # noqa: E402
 from KidneySegLib.pipeline import segment_case  # noqa: E402
 from KidneySegLib.progress import Progress  # noqa: E402
 from KidneySegLib.training.samples import Sample  # noqa: E402
-from KidneySegLib.training.two_stage.bundle import without_class_weights  # noqa: E402
+from KidneySegLib.training.two_stage.bundle import with_odds  # noqa: E402
 from KidneySegLib.training.two_stage.config import (  # noqa: E402
     RECIPES,
     Augmentation,
@@ -124,10 +124,11 @@ def test_masked_cross_entropy_is_a_mean_over_pixels_and_channels_and_blind_outsi
     assert float(weighted) == pytest.approx(3 * math.log(2) / 6)
 
 
-@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1], [1, 0, 1]])
-def test_class_weights_are_one_for_each_class(weights: list[float]) -> None:
-    with pytest.raises(InputError, match=r"^class_weights must"):
-        config_of({**TINY, "class_weights": weights}, "recipe")
+@pytest.mark.parametrize("key", ["class_weights", "class_odds"])
+@pytest.mark.parametrize("factors", [[1, 1], [1, 1, 1, 1], [1, 0, 1]])
+def test_class_weights_and_odds_are_one_for_each_class(key: str, factors: list[float]) -> None:
+    with pytest.raises(InputError, match=f"^{key} must"):
+        config_of({**TINY, key: factors}, "recipe")
 
 
 def test_the_first_stage_learns_all_classes_as_one_foreground(tiny: TwoStageConfig) -> None:
@@ -216,17 +217,21 @@ def test_the_second_stage_may_learn_on_masks_that_the_first_makes_as_at_inferenc
     assert lower.slabs[0][1][3].all()
 
 
-def test_a_bundle_says_the_odds_without_the_class_weights_of_the_loss() -> None:
+def test_a_bundle_says_the_odds_without_the_loss_weights_and_times_what_the_recipe_wants() -> None:
     torch.manual_seed(0)
-    config = config_of({**TINY, "class_weights": [1, 2, 4]}, "tiny")
-    network = new_network(config, "second").eval()
+    network = new_network(config_of(TINY, "tiny"), "second").eval()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
     given = torch.randn(1, 3, 32, 32)
-    weighted = network(given).softmax(1)
-    network.load_state_dict(without_class_weights(network.state_dict(), config.class_weights))
-    plain = weighted / torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
-    assert torch.allclose(network(given).softmax(1), plain / plain.sum(1, keepdim=True), atol=1e-5)
-    state = network.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in without_class_weights(state, ()).items())
+    said = network(given).softmax(1)
+    for weights, odds, factors in (
+        ((1.0, 2.0, 4.0), (), (1.0, 1 / 2, 1 / 4)),
+        ((), (1.0, 1.0, 3.0), (1.0, 1.0, 3.0)),
+        ((1.0, 2.0, 4.0), (1.0, 1.0, 2.0), (1.0, 1 / 2, 1 / 2)),
+    ):
+        network.load_state_dict(with_odds(state, weights, odds))
+        wanted = said * torch.tensor(factors).view(1, 3, 1, 1)
+        assert torch.allclose(network(given).softmax(1), wanted / wanted.sum(1, keepdim=True), atol=1e-5)
+    assert all(torch.equal(value, state[name]) for name, value in with_odds(state, (), ()).items())
 
 
 def test_patches_lie_where_the_rarest_class_is_more_often_than_elsewhere(tiny: TwoStageConfig) -> None:

@@ -34,7 +34,7 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
         ModelError: if the bundle is there and ``replace`` is not given.
     """
     first, second = (load_safely(run / stage / WEIGHTS_FILE) for stage in ("first", "second"))
-    second = without_class_weights(second, config.class_weights)
+    second = with_odds(second, config.class_weights, config.class_odds)
     n, patch = config.normalisation, config.second.patch
     slab = config.first.patch[0]
     synthetic = record.get("data") == "phantoms"
@@ -70,14 +70,20 @@ def write_run_bundle(run: Path, config: TwoStageConfig, record: Mapping[str, Any
     return write_two_stage_bundle(run / "bundles" / config.bundle, spec, first, second, replace=replace)
 
 
-def without_class_weights(second: Mapping[str, Tensor], class_weights: Sequence[float]) -> dict[str, Tensor]:
-    """The second stage's weights with what its loss's class weights add to the probabilities taken out of its heads.
+def with_odds(
+    second: Mapping[str, Tensor], class_weights: Sequence[float], class_odds: Sequence[float]
+) -> dict[str, Tensor]:
+    """The second stage's weights with the odds of each class as the model is to say them.
 
-    A weight of w makes a network say w times the odds: it learns to find more, and would show too much. With the
-    logarithm of w off each class's bias it says the odds that it saw.
+    A weight of w in the loss makes a network say w times the odds that it saw: its logarithm comes off the biases of
+    the heads. What the recipe wants each class's odds multiplied by goes on.
     """
-    shift = torch.tensor([math.log(weight) for weight in class_weights])
+    if not class_weights and not class_odds:
+        return dict(second)
+    classes = len(class_weights or class_odds)
+    pairs = zip(class_odds or (1.0,) * classes, class_weights or (1.0,) * classes, strict=True)
+    shift = torch.tensor([math.log(odds / weight) for odds, weight in pairs])
     return {
-        name: value - shift.to(value.dtype) if class_weights and re.fullmatch(r"heads\.\d+\.bias", name) else value
+        name: value + shift.to(value.dtype) if re.fullmatch(r"heads\.\d+\.bias", name) else value
         for name, value in second.items()
     }

@@ -93,6 +93,9 @@ class TwoStageConfig:
         pool_capacity: slabs kept in memory.
         source: arguments of `phantom_slabs.PhantomSlabs`, beside shape, spacing and classes.
         class_weights: how much background and each class count in the second stage's loss; empty: all alike.
+        class_odds: by how much the model multiplies the odds of background and of each class (ours); empty: not at all.
+            Dice is greatest where what is half as probable as the greatest Dice counts (Lipton et al. 2014, Optimal
+            thresholding of classifiers to maximize F1 measure), so what is hard to tell needs more than even odds.
         excluded: names of a data set's cases that are not used.
         mirror_axes: (0 z, 1 y, 2 x) along which both stages look twice at inference (ours); none: one plain look.
         localiser: bundle whose overview says what of the result can be kidney, written into the model (ours).
@@ -111,6 +114,7 @@ class TwoStageConfig:
     second: StageConfig
     classes: tuple[str, ...] = ("kidney", "mass")
     class_weights: tuple[float, ...] = ()
+    class_odds: tuple[float, ...] = ()
     first_pooling: int = 1
     first_overlap: float = 0.5
     foreground_probability: float = 0.5
@@ -130,12 +134,13 @@ class TwoStageConfig:
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise InputError(f"classes must be one of {[list(c) for c in CLASSES]}, got {list(self.classes)}.")
-        weights = self.class_weights
-        if weights and (len(weights) != 1 + len(self.classes) or min(weights) <= 0):
-            raise InputError(
-                f"class_weights must be a positive number for background and each of {list(self.classes)}, or empty; "
-                f"got {list(weights)}."
-            )
+        for name in ("class_weights", "class_odds"):
+            factors: tuple[float, ...] = getattr(self, name)
+            if factors and (len(factors) != 1 + len(self.classes) or min(factors) <= 0):
+                raise InputError(
+                    f"{name} must be a positive number for background and each of {list(self.classes)}, or empty; "
+                    f"got {list(factors)}."
+                )
         if len(set(self.mirror_axes)) != len(self.mirror_axes) or not set(self.mirror_axes) <= {0, 1, 2}:
             raise InputError(f"mirror_axes must be some of 0, 1 and 2, got {list(self.mirror_axes)}.")
         if not 0 <= self.neighbours <= 3 or 2 * self.neighbours >= self.slab[0]:
