@@ -75,6 +75,8 @@ class EngineResult:
         notes: what a person should know about the run, such as memory that ran out.
         evidence: what each pass of the fine network said, by region; None with a single pass, or where the model does
             not say what its evidence is worth.
+        kidney: how probable the whole kidney is, cysts and masses included, to each look of both stages of a two-stage
+            model; None for others.
         flags: keys of `flags.FLAGS` that the model itself raises.
     """
 
@@ -90,6 +92,7 @@ class EngineResult:
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] | None = None
+    kidney: Evidence | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -227,14 +230,14 @@ class Engine:
             with clock.timed("localise"):
                 overview = localise(self._coarse, image, frame_of(image), progress)
                 self._coarse.rest()
-        labels, index = find_two_stage(networks, image, clock.timed, progress)
+        found = find_two_stage(networks, image, clock.timed, progress)
         for stage in ("localise", "preprocess", "network", "resample"):
             progress.report(stage, 1.0)
         return EngineResult(
-            labels=labels,
-            index=index,
+            labels=found.labels,
+            index=found.index,
             divided=False,
-            raw=labels,
+            raw=found.labels,
             raw_names=raw_names(self.bundle),
             overview=overview.image() if overview is not None else None,
             device=networks.device,
@@ -242,7 +245,8 @@ class Engine:
             backend=networks.backend,
             seconds=dict(clock.seconds),
             notes=self._coarse.notes if self._coarse is not None else (),
-            flags=lesion_flags(self.bundle, labels),
+            kidney=found.kidney,
+            flags=lesion_flags(self.bundle, found.labels),
         )
 
     def _rest(self) -> None:

@@ -29,7 +29,8 @@ class Evidence:
         grid: the network's grid.
         box: the region, a part of the grid.
         passes: uint8 (passes, structures, z, y, x): probabilities times 255 of `EVIDENCE_OF` (the second is absent
-            where the model does not divide parenchyma), one pass plain, the others mirrored.
+            where the model does not divide parenchyma), one pass plain, the others mirrored. Of a two-stage model
+            (`two_stage.TwoStageFound`): of the whole kidney.
     """
 
     grid: Grid

@@ -9,20 +9,21 @@ class of their own, each lesion is one kind (both ours).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.evidence import FULL_PROBABILITY, Evidence
 from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
 from KidneySegLib.inference.lesion_kinds import settle_lesion_kinds
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32, mirror_combinations, predict_mirrored
+from KidneySegLib.inference.tiling import Float32, mirror_combinations
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import TrainingLabel
@@ -43,23 +44,35 @@ _SHARE_OF_FIRST = 0.5
 Timed = Callable[[str], AbstractContextManager[None]]
 #: Told the fraction done; may raise to cancel.
 OnPart = Callable[[float], None]
-#: What is found, (outputs, z, y, x), in stacked arrays (arrays, z, y, x).
-Look = Callable[[Float32, OnPart], Float32]
+#: What is found, (outputs, z, y, x), in arrays (z, y, x).
+Look = Callable[[Sequence[NDArray[Any]], OnPart], Float32]
 
 
-def find_two_stage(
-    networks: TwoStageNetworks, image: sitk.Image, timed: Timed, progress: Progress
-) -> tuple[sitk.Image, tuple[int, int, int]]:
-    """Training labels of a scan, and the (x, y, z) index of their first voxel in its grid.
+@dataclass(frozen=True)
+class TwoStageFound:
+    """What both stages found in a scan.
+
+    Attributes:
+        labels: uint8 training labels (`labels.TrainingLabel`) on the part of the scan that the mask fills; one empty
+            voxel if it fills none.
+        index: (x, y, z) index of their first voxel in the scan's grid.
+        kidney: how probable the whole kidney is, cysts and masses included, to each look of the first stage and then of
+            the second; None if the first stage found nothing.
+    """
+
+    labels: sitk.Image
+    index: tuple[int, int, int]
+    kidney: Evidence | None
+
+
+def find_two_stage(networks: TwoStageNetworks, image: sitk.Image, timed: Timed, progress: Progress) -> TwoStageFound:
+    """What a two-stage bundle finds in a scan.
 
     Args:
         networks: of the bundle.
         image: the scan, in HU.
         timed: measures the stages preprocess, network (both stages) and resample.
         progress: told about them; may cancel.
-
-    Returns:
-        uint8 labels (`labels.TrainingLabel`) on the part of the scan that the mask fills; one empty voxel if none.
     """
     spec = networks.bundle
     record, n = spec.two_stage, spec.normalisation
@@ -76,25 +89,29 @@ def find_two_stage(
         )
         volume = normalise(hu, n)
     with timed("network"):
-        y1 = _seen_in_mirrors(
+        first_looks = _looks_in_mirrors(
             networks.mirror_axes,
             lambda seen, on_part: first_stage(networks, seen[0], on_part)[None],
             (volume,),
             lambda fraction: progress.report("network", fraction * _SHARE_OF_FIRST),
-        )[0]
+        )
+        y1 = _mean(first_looks)[0]
         mask = dilated(y1 > record.foreground_probability, record.dilation_mm, spec.spacing_mm)
     found = bounds_of(mask)
     if found is None:
         labels, place = np.zeros((1, 1, 1), np.uint8), Box((0, 0, 0), (1, 1, 1))
-        return _placed(labels, image, place), (0, 0, 0)
+        return TwoStageFound(_placed(labels, image, place), (0, 0, 0), None)
     with timed("network"):
         box = found.slices
-        values = _seen_in_mirrors(
+        looks = _looks_in_mirrors(
             networks.mirror_axes,
-            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2] > 0, on_part),
+            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2], on_part),
             (volume[box], y1[box], mask[box]),
             lambda fraction: progress.report("network", _SHARE_OF_FIRST + fraction * (1 - _SHARE_OF_FIRST)),
         )
+        kidney = [*(look[0][box] for look in first_looks), *(1 - look[0] for look in looks)]
+        passes = np.stack([np.rint(look * FULL_PROBABILITY).astype(np.uint8) for look in kidney])
+        values = _mean(looks)
         if "cyst" in spec.outputs:
             settle_lesion_kinds(values, spec.outputs.index("cyst"), spec.outputs.index("mass"))
     with timed("resample"):
@@ -106,7 +123,8 @@ def find_two_stage(
             training_labels(spec),
             lambda fraction: progress.report("resample", fraction),
         )
-    return _placed(labels, image, place), size3(reversed(place.start))
+    evidence = Evidence(grid, found, passes[:, None])
+    return TwoStageFound(_placed(labels, image, place), size3(reversed(place.start)), evidence)
 
 
 def lesion_flags(spec: BundleSpec, labels: sitk.Image) -> tuple[str, ...]:
@@ -119,16 +137,25 @@ def lesion_flags(spec: BundleSpec, labels: sitk.Image) -> tuple[str, ...]:
     return (TOLD_BY_NETWORK,) if lesion.any() else ()
 
 
-def _seen_in_mirrors(axes: tuple[int, ...], look: Look, given: Sequence[NDArray[Any]], on_part: OnPart) -> Float32:
-    """Mean of what a look at arrays (z, y, x) gives, (outputs, z, y, x), over all mirrorings of axes."""
-    passes, done = len(mirror_combinations(axes)), itertools.count()
+def _looks_in_mirrors(
+    axes: tuple[int, ...], look: Look, given: Sequence[NDArray[Any]], on_part: OnPart
+) -> list[Float32]:
+    """What a look at arrays (z, y, x) finds, (outputs, z, y, x), in every mirroring of axes, turned back."""
+    combinations = mirror_combinations(axes)
+    looks: list[Float32] = []
+    for flipped in combinations:
 
-    def predict(stacked: Float32) -> Float32:
-        before = next(done)
-        return look(stacked[0], lambda fraction: on_part((before + fraction) / passes))[None]
+        def on_look(fraction: float, before: int = len(looks)) -> None:
+            on_part((before + fraction) / len(combinations))
 
-    found: Float32 = predict_mirrored(np.stack(given, dtype=np.float32)[None], predict, axes)[0]
-    return found
+        turned = [np.ascontiguousarray(np.flip(array, flipped)) for array in given]
+        looks.append(np.flip(look(turned, on_look), tuple(1 + axis for axis in flipped)))
+    return looks
+
+
+def _mean(looks: Sequence[Float32]) -> Float32:
+    mean: Float32 = np.mean(looks, axis=0, dtype=np.float32)
+    return mean
 
 
 def first_stage(networks: TwoStageNetworks, volume: Float32, on_part: OnPart) -> Float32:

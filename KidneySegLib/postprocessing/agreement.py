@@ -1,4 +1,4 @@
-"""How far the passes of the fine network agree that a piece is kidney."""
+"""How far the passes of the networks agree that a piece is kidney."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def least_agreement(positions_mm: Points, evidence: Sequence[Evidence]) -> float | None:
-    """Share of a piece that the pass which finds least of it calls parenchyma.
+    """Share of a piece that the pass which finds least of it calls kidney (the first structure of the evidence).
 
     Args:
         positions_mm: (n, 3) world positions in the piece, evenly spread.

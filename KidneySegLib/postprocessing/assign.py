@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in,
 from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, Group, drop_islands, group_pieces
 from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
-from KidneySegLib.postprocessing.plausible import DOUBTED, SEEN_SHARE, UNSEEN, kidney_share, why_no_kidney
+from KidneySegLib.postprocessing.plausible import DOUBTED, SEEN_SHARE, UNSEEN, found_twice, kidney_share, why_no_kidney
 from KidneySegLib.postprocessing.sides import FlagOfSide, Sided, find_sides
 from KidneySegLib.postprocessing.tidy import tidy
 from KidneySegLib.progress import Progress
@@ -82,7 +82,7 @@ def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress |
     (progress or Progress()).report("postprocess", 0.0)
     codes_of_ids = np.zeros(256, dtype=np.uint8)
     for training, structure in STRUCTURE_OF_TRAINING_LABEL.items():
-        undivided = structure in PARENCHYMA and not getattr(result, "divided", True)
+        undivided = structure in PARENCHYMA and not result.divided
         codes_of_ids[training] = _CODE[Structure.UNDIVIDED if undivided else structure]
     labels, more_flags, more_notes = split_abnormality(result.labels, image)
     kidneys = _assign(
@@ -92,6 +92,7 @@ def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress |
         result.overview,
         clean=True,
         evidence=result.evidence or (),
+        kidney=result.kidney,
         progress=progress or Progress(),
     )
     (progress or Progress()).report("postprocess", 1.0)
@@ -124,6 +125,7 @@ def _assign(
     *,
     clean: bool,
     evidence: Sequence[Evidence] = (),
+    kidney: Evidence | None = None,
     progress: Progress,
 ) -> Kidneys:
     import SimpleITK as sitk
@@ -152,9 +154,12 @@ def _assign(
     pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near, overview)
     notes: list[str] = []
     flags: list[FlagOfSide] = []
+    sure: list[int] = []
     if clean:
+        shares = [least_agreement(piece.samples_mm, () if kidney is None else (kidney,)) for piece in pieces]
+        sure = [piece.number for piece, share in zip(pieces, shares, strict=True) if found_twice(piece, share)]
         pieces, removed = _plausible_only(
-            pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence
+            pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence, sure
         )
         notes = [_says(piece, f"was removed: it {why}") for piece, why in removed]
         unseen = [piece for piece, why in removed if why in (UNSEEN, DOUBTED)]
@@ -163,7 +168,7 @@ def _assign(
         pieces = _without_bridges(pieces, numbers, codes, part, midline, notes)
     progress.check()
     groups = group_pieces(pieces, midline)
-    kept, islands = drop_islands(groups, midline)
+    kept, islands = drop_islands(groups, midline, sure)
     if clean:
         groups = kept
         notes += [_says(group, "was removed: too small for a kidney") for group in islands]
@@ -171,9 +176,9 @@ def _assign(
         groups = kept  # what else was drawn goes with the nearest of them
     sided, case_flags = find_sides(groups, midline, pelvis_top_mm)
     ids = np.zeros(codes.shape, dtype=np.uint8)
-    for kidney in sided:
+    for own in sided:
         progress.check()
-        _write(ids, numbers, codes, kidney, part.voxel_mm3, clean)
+        _write(ids, numbers, codes, own, part.voxel_mm3, clean)
     if not clean:
         _write_rest(ids, codes, sided, part)
     out = np.zeros(values.shape, dtype=np.uint8)
@@ -181,7 +186,7 @@ def _assign(
     sided_labels = sitk.GetImageFromArray(out)
     sided_labels.CopyInformation(labels)
     flags += [(None, key) for key in case_flags]
-    flags += [(kidney.side, key) for kidney in sided for key in kidney.flags]
+    flags += [(own.side, key) for own in sided for key in own.flags]
     flags += label_flags(sided_labels, image)
     return Kidneys(
         labels=sided_labels,
@@ -216,6 +221,7 @@ def _plausible_only(
     pelvis_top_mm: float | None,
     overview: sitk.Image | None,
     evidence: Sequence[Evidence],
+    sure: Collection[int],
 ) -> tuple[list[Piece], list[tuple[Piece, str]]]:
     """The pieces that can be kidney, and the others with the reason."""
     import SimpleITK as sitk
@@ -235,7 +241,7 @@ def _plausible_only(
         seen = [float(np.median(hu)) for hu, is_shown in zip(values, shown, strict=True) if is_shown and hu.size]
     for piece, hu in zip(pieces, values, strict=True):
         agreement = least_agreement(piece.tissue_mm, evidence)
-        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen, agreement)
+        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen, agreement, piece.number in sure)
         if why is None:
             kept.append(piece)
         else:

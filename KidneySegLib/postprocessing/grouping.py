@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +99,18 @@ def group_pieces(pieces: list[Piece], midline: Midline | None) -> list[Group]:
     return sorted(groups, key=lambda group: -group.volume_mm3)
 
 
-def drop_islands(groups: list[Group], midline: Midline | None) -> tuple[list[Group], list[Group]]:
+def drop_islands(
+    groups: list[Group], midline: Midline | None, sure: Collection[int] = ()
+) -> tuple[list[Group], list[Group]]:
     """Groups that can be a kidney, and islands.
 
     An island has less than `MIN_KIDNEY_MM3` of parenchyma, or less than `OWN_KIDNEY_MM3` beside a larger kidney of
     the same side and level: a shrunken kidney is alone in its place.
+
+    Args:
+        groups: largest first.
+        midline: the patient's midline, if known.
+        sure: numbers of pieces that are kidney however little parenchyma is left of it, if alone in their place.
     """
     kept: list[Group] = []
     islands: list[Group] = []
@@ -114,7 +122,8 @@ def drop_islands(groups: list[Group], midline: Midline | None) -> tuple[list[Gro
             for other in kept
         )
         needed = OWN_KIDNEY_MM3 if beside else MIN_KIDNEY_MM3
-        (kept if group.parenchyma_mm3 >= needed else islands).append(group)
+        is_sure = not beside and any(piece.number in sure for piece in group.pieces)
+        (kept if group.parenchyma_mm3 >= needed or is_sure else islands).append(group)
     return kept, islands
 
 

@@ -81,7 +81,8 @@ def test_dilation_is_in_mm_along_each_axis_and_nothing_of_nothing() -> None:
 
 def test_labels_lie_where_the_networks_say_and_only_inside_of_the_mask() -> None:
     networks, image = Known(), scan()
-    labels, index = find_two_stage(networks, image, StageClock().timed, Progress())  # type: ignore[arg-type]
+    found = find_two_stage(networks, image, StageClock().timed, Progress())  # type: ignore[arg-type]
+    labels, index = found.labels, found.index
     whole = np.zeros((12, 64, 64), np.uint8)
     x, y, z = index
     array = sitk.GetArrayFromImage(labels)
@@ -94,6 +95,23 @@ def test_labels_lie_where_the_networks_say_and_only_inside_of_the_mask() -> None
     assert whole[2:10].any(axis=(1, 2)).all()
     assert not whole[:2].any()
     assert labels.TransformIndexToPhysicalPoint((0, 0, 0)) == pytest.approx(image.TransformIndexToPhysicalPoint(index))
+
+
+@pytest.mark.parametrize("axes", [(), (2,), (0, 2)])
+def test_each_look_of_both_stages_says_where_the_kidney_is(axes: tuple[int, ...]) -> None:
+    found = find_two_stage(Known(axes), scan(), StageClock().timed, Progress())  # type: ignore[arg-type]
+    assert found.kidney is not None
+    passes, looks = found.kidney.passes, 2 ** len(axes)
+    assert passes.shape == (2 * looks, 1, *found.kidney.box.shape)
+    first, second = passes[:looks, 0], passes[looks:, 0]
+    # Stage 1 sees the kidney, 4 x 12 x 12 voxels; stage 2 calls all of the mask kidney, in the same places each time.
+    where = tuple(s.start for s in found.kidney.box.slices)
+    for look in first:
+        assert np.argwhere(look > 127).min(axis=0).tolist() == [4 - where[0], 20 - where[1], 20 - where[2]]
+        assert np.count_nonzero(look > 127) == 4 * 12 * 12
+    assert (second == second[0]).all()
+    assert set(np.unique(second)) == {0, 255}
+    assert ((first > 127).any(axis=0) <= (second[0] > 127)).all()
 
 
 def test_each_slice_is_paired_with_its_own_mask_and_the_formula_holds() -> None:
@@ -131,7 +149,7 @@ def test_the_mask_holds_all_that_the_first_stage_finds_likely_enough() -> None:
     def masked(probability: float) -> int:
         networks = Known()
         networks.bundle = replace(SPEC, two_stage=replace(RECORD, foreground_probability=probability))
-        labels, _ = find_two_stage(networks, scan(), StageClock().timed, Progress())  # type: ignore[arg-type]
+        labels = find_two_stage(networks, scan(), StageClock().timed, Progress()).labels  # type: ignore[arg-type]
         return int((sitk.GetArrayViewFromImage(labels) > 0).sum())
 
     # Stage 1 has a logit of -80 outside of the kidney and of 40 and more in it, but for the pixels between them.
@@ -168,7 +186,7 @@ def test_mirrored_looks_are_turned_back_and_averaged() -> None:
     def masses(mirror_axes: tuple[int, ...]) -> np.ndarray:
         fractions: list[float] = []
         progress = Progress(lambda event: fractions.append(event.fraction) if event.stage == "network" else None)
-        labels, _ = find_two_stage(Sided(mirror_axes), scan(), StageClock().timed, progress)  # type: ignore[arg-type]
+        labels = find_two_stage(Sided(mirror_axes), scan(), StageClock().timed, progress).labels  # type: ignore[arg-type]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1
         return np.asarray(sitk.GetArrayFromImage(labels) == 4)
@@ -182,7 +200,7 @@ def test_mirrored_looks_are_turned_back_and_averaged() -> None:
     # Symmetric networks find the same in a mirror.
     for axes in ((2,), (0, 1, 2)):
         found = [
-            sitk.GetArrayFromImage(find_two_stage(Known(a), scan(), StageClock().timed, Progress())[0])  # type: ignore[arg-type]
+            sitk.GetArrayFromImage(find_two_stage(Known(a), scan(), StageClock().timed, Progress()).labels)  # type: ignore[arg-type]
             for a in ((), axes)
         ]
         assert np.array_equal(*found)
@@ -205,6 +223,6 @@ def test_what_a_model_knows_of_lesions_is_said(outputs: tuple[str, ...], label: 
 
 def test_a_scan_without_a_kidney_gives_an_empty_map() -> None:
     image = sitk.Image(20, 20, 6, sitk.sitkInt16) - 500
-    labels, index = find_two_stage(Known(), image, StageClock().timed, Progress())  # type: ignore[arg-type]
-    assert not sitk.GetArrayViewFromImage(labels).any()
-    assert index == (0, 0, 0)
+    found = find_two_stage(Known(), image, StageClock().timed, Progress())  # type: ignore[arg-type]
+    assert not sitk.GetArrayViewFromImage(found.labels).any()
+    assert (found.index, found.kidney) == ((0, 0, 0), None)

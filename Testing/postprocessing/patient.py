@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.engine import EngineResult
 from KidneySegLib.inference.evidence import Evidence
 from KidneySegLib.inference.grid import frame_of, grid_of
 from KidneySegLib.labels import OverviewLabel
@@ -146,10 +146,27 @@ def filled(values: Array, image: sitk.Image) -> sitk.Image:
 
 
 def result_of(
-    labels: sitk.Image, overview: sitk.Image | None = None, divided: bool = True, evidence: tuple[Evidence, ...] = ()
-) -> Any:
+    labels: sitk.Image,
+    overview: sitk.Image | None = None,
+    divided: bool = True,
+    evidence: tuple[Evidence, ...] = (),
+    kidney: Evidence | None = None,
+) -> EngineResult:
     """What the engine would hand over."""
-    return SimpleNamespace(labels=labels, index=(0, 0, 0), overview=overview, divided=divided, evidence=evidence)
+    return EngineResult(
+        labels=labels,
+        index=(0, 0, 0),
+        divided=divided,
+        raw=labels,
+        raw_names={},
+        overview=overview,
+        device="cpu",
+        precision="float32",
+        backend="openvino",
+        seconds={},
+        evidence=evidence,
+        kidney=kidney,
+    )
 
 
 def evidence_on(image: sitk.Image, blobs: tuple[Blob, ...], missed: tuple[Blob, ...] = ()) -> Evidence:
