@@ -9,8 +9,8 @@ from typing import Any
 
 from KidneySegLib.errors import InputError
 
-#: Settings that a resumed run may change: how long it goes on, and its model's name.
-FREE = ("minutes", "steps", "bundle")
+#: Settings that a resumed run may change: how long it goes on, and what only the model that it writes knows of.
+FREE = ("minutes", "steps", "bundle", "class_odds")
 _SHOWN = 4
 
 

@@ -1,0 +1,80 @@
+"""Makes coarse phantoms in a second or two each, to choose settings on before held-out ones are looked at.
+
+    python Testing/benchmarks/coarse_phantoms.py OUT    OUT/abnormal: 72 with cysts or masses, OUT/single: 24 with one
+                                                        kidney, OUT/normal: 20 others
+
+Drawn at 5 x 1.7 x 1.7 mm from 120 mm above the kidneys to 120 mm below, with noise but without a scanner's blur and
+artefacts, half arterial, half nephrographic. Seeds are of the validation range: nothing trains on them and nothing is
+reported on them. For ``kidneyseg batch`` and ``evaluate``; cases that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from KidneySegLib.phantom.grid import Grid
+from KidneySegLib.phantom.output import CT_NAME, LABELS_NAME
+from KidneySegLib.phantom.render import render
+from KidneySegLib.phantom.scene import sample_scene
+from KidneySegLib.phantom.truth import majority_labels
+from KidneySegLib.training.seeds import VALIDATION_SEEDS
+
+#: Group: first seed, cases, kinds of patient in turn.
+GROUPS = {
+    "abnormal": (701_001, 72, ("cysts", "large_cysts", "mass", "large_mass")),
+    "single": (702_001, 24, ("single",)),
+    "normal": (703_001, 20, ("normal", "small_kidney", "malrotated", "atrophic")),
+}
+PHASES = ("arterial", "nephrographic")
+SPACING_MM_XYZ = (1.7, 1.7, 5.0)
+ABOVE_AND_BELOW_MM = 120.0
+NOISE_HU = (6.0, 16.0)
+
+
+def write_coarse_case(folder: Path, seed: int, variant: str, phase: str) -> None:
+    """Write ``ct.nii.gz`` and ``labels.nii.gz`` of one patient."""
+    scene = sample_scene(seed, variant=variant, phase=phase)
+    bounds = np.asarray(scene.body_bounds_mm(), np.float64)
+    heights = [part.centre_mm[2] for part in (*scene.kidneys, *scene.lesions)]
+    # A margin of air, and behind the back the table.
+    low = np.array([bounds[0, 0] - 12, bounds[1, 0] - 12, max(bounds[2, 0], min(heights) - ABOVE_AND_BELOW_MM)])
+    high = np.array([bounds[0, 1] + 12, bounds[1, 1] + 40, min(bounds[2, 1], max(heights) + ABOVE_AND_BELOW_MM)])
+    columns, rows, slices = (int(n) for n in np.ceil((high - low) / SPACING_MM_XYZ))
+    x, y, z = (float(v) for v in low)
+    spacing_x, spacing_y, spacing_z = SPACING_MM_XYZ
+    rendering = render(scene, Grid((slices, rows, columns), (spacing_z, spacing_y, spacing_x), (x, y, z)))
+    random = np.random.default_rng(seed)
+    noise = random.normal(0, random.uniform(*NOISE_HU), rendering.hu.shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in (
+        (CT_NAME, np.clip(rendering.hu + noise, -1024, 2000).astype(np.int16)),
+        (LABELS_NAME, majority_labels(rendering.fractions, rendering.hu.shape)),
+    ):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING_MM_XYZ)
+        image.SetOrigin((x, y, z))
+        sitk.WriteImage(image, str(folder / name))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    options = parser.parse_args(arguments)
+    for group, (first, cases, variants) in GROUPS.items():
+        for number in range(cases):
+            seed, variant = first + number, variants[number % len(variants)]
+            assert seed in VALIDATION_SEEDS
+            folder = options.output / group / f"{variant}_{seed:06d}"
+            if not (folder / LABELS_NAME).exists():
+                write_coarse_case(folder, seed, variant, PHASES[number // len(variants) % len(PHASES)])
+                print(folder.name, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
