@@ -113,7 +113,7 @@ def find_two_stage(networks: TwoStageNetworks, image: sitk.Image, timed: Timed, 
         passes = np.stack([np.rint(look * FULL_PROBABILITY).astype(np.uint8) for look in kidney])
         values = _mean(looks)
         if "cyst" in spec.outputs:
-            settle_lesion_kinds(values, spec.outputs.index("cyst"), spec.outputs.index("mass"))
+            settle_lesion_kinds(values, *(spec.outputs.index(name) for name in ("parenchyma", "cyst", "mass")))
     with timed("resample"):
         labels, place = write_back(
             values,
