@@ -63,9 +63,9 @@ def assign_kidneys(result: EngineResult, image: sitk.Image, progress: Progress |
     """Clean the network's label map and give each kidney its side.
 
     In order: abnormality made cyst or mass (`cyst_or_mass`); connected pieces; pieces under `MIN_PIECE_MM3` and
-    implausible ones (`plausible`) removed; false bridges
-    between two kidneys cut (`bridges`); pieces grouped to kidneys (`grouping`); sides by the spine (`sides`); holes
-    and specks (`tidy`); flags. Cortex cannot leave parenchyma, since both are ids of one map.
+    implausible ones (`plausible`) removed; false bridges between two kidneys cut (`bridges`); pieces grouped to kidneys
+    (`grouping`); sides by the spine (`sides`); holes and specks (`tidy`); flags. Cortex cannot leave parenchyma, since
+    both are ids of one map.
 
     Args:
         result: labels with training ids (medulla 1, cortex 2, cyst 3, mass 4), and 5 for abnormality, on a part of the
