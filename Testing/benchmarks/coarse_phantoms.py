@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from KidneySegLib.phantom.grid import Grid
 from KidneySegLib.phantom.output import CT_NAME, LABELS_NAME
@@ -33,6 +34,7 @@ GROUPS = {
 PHASES = ("arterial", "nephrographic")
 SPACING_MM_XYZ = (1.7, 1.7, 5.0)
 ABOVE_AND_BELOW_MM = 120.0
+#: Standard deviation before it is smoothed in the plane as a soft kernel does, times 2 for what that takes away.
 NOISE_HU = (6.0, 16.0)
 
 
@@ -49,10 +51,11 @@ def write_coarse_case(folder: Path, seed: int, variant: str, phase: str) -> None
     spacing_x, spacing_y, spacing_z = SPACING_MM_XYZ
     rendering = render(scene, Grid((slices, rows, columns), (spacing_z, spacing_y, spacing_x), (x, y, z)))
     random = np.random.default_rng(seed)
-    noise = random.normal(0, random.uniform(*NOISE_HU), rendering.hu.shape)
+    noise = gaussian_filter(random.standard_normal(rendering.hu.shape).astype(np.float32), (0, 0.6, 0.6)) * 2
+    hu = rendering.hu + noise * random.uniform(*NOISE_HU)
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in (
-        (CT_NAME, np.clip(rendering.hu + noise, -1024, 2000).astype(np.int16)),
+        (CT_NAME, np.clip(hu, -1024, 2000).astype(np.int16)),
         (LABELS_NAME, majority_labels(rendering.fractions, rendering.hu.shape)),
     ):
         image = sitk.GetImageFromArray(array)
