@@ -101,7 +101,7 @@ class UltrasoundTrainer:
         if not path.exists():
             return
         state = load_safely(path)
-        check_same_recipe(path, json.dumps(state["config"]), as_plain(self.config), free=())
+        check_same_recipe(path, json.dumps(state.get("config", {})), as_plain(self.config), free=())
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
