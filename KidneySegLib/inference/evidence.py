@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,5 +60,9 @@ def has_evidence(spec: BundleSpec) -> bool:
 def evidence_of(passes: list[Float32], spec: BundleSpec, grid: Grid, box: Box) -> Evidence:
     """Evidence from the probabilities (channels, z, y, x) of each pass on a box."""
     channels = [spec.outputs.index(name) for name in EVIDENCE_OF if name in spec.outputs]
-    kept = np.stack([np.rint(values[channels] * FULL_PROBABILITY).astype(np.uint8) for values in passes])
-    return Evidence(grid, box, kept)
+    return stored([values[channels] for values in passes], grid, box)
+
+
+def stored(passes: Sequence[Float32], grid: Grid, box: Box) -> Evidence:
+    """Evidence from the probabilities of what it is of, (structures, z, y, x), of each pass on a box."""
+    return Evidence(grid, box, np.stack([np.rint(values * FULL_PROBABILITY).astype(np.uint8) for values in passes]))

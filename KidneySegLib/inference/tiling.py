@@ -157,22 +157,26 @@ def mirror_combinations(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     return tuple(c for n in range(len(axes) + 1) for c in itertools.combinations(sorted(axes), n))
 
 
-def predict_mirrored(tiles: Float32, predict: Predict, mirror_axes: Sequence[int]) -> Float32:
-    """Mean of what is predicted over all flips along ``mirror_axes``, each flipped back.
+def mirrored_looks(tiles: Float32, predict: Predict, mirror_axes: Sequence[int]) -> Iterator[Float32]:
+    """What is predicted in each flip along ``mirror_axes``, flipped back; the plain one first.
 
     Axes are counted after the first two: of tiles (N, channels, z, y, x) 0 is z, of pictures (N, channels, y, x) y.
     """
-    combinations = mirror_combinations(mirror_axes)
-    total: Float32 | None = None
-    for axes in combinations:
+    for axes in mirror_combinations(mirror_axes):
         flipped = tuple(2 + axis for axis in axes)
-        logits = np.flip(predict(np.ascontiguousarray(np.flip(tiles, flipped))), flipped)
+        yield np.flip(predict(np.ascontiguousarray(np.flip(tiles, flipped))), flipped)
+
+
+def predict_mirrored(tiles: Float32, predict: Predict, mirror_axes: Sequence[int]) -> Float32:
+    """Mean of what is predicted over all flips along ``mirror_axes`` (`mirrored_looks`)."""
+    total: Float32 | None = None
+    for logits in mirrored_looks(tiles, predict, mirror_axes):
         if total is None:
             total = np.array(logits, dtype=np.float32)
         else:
             total += logits
     assert total is not None
-    total /= len(combinations)
+    total /= len(mirror_combinations(mirror_axes))
     return total
 
 

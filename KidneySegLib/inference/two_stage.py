@@ -9,6 +9,7 @@ class of their own, each lesion is one kind (both ours).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.inference.evidence import FULL_PROBABILITY, Evidence
+from KidneySegLib.inference.evidence import Evidence, stored
 from KidneySegLib.inference.grid import Box, bounds_of, frame_of, grid_of, size3
 from KidneySegLib.inference.labelling import activate, training_labels
 from KidneySegLib.inference.lesion_kinds import settle_lesion_kinds
 from KidneySegLib.inference.network import normalise
 from KidneySegLib.inference.resampling import sample, write_back
-from KidneySegLib.inference.tiling import Float32, mirror_combinations
+from KidneySegLib.inference.tiling import Float32, mirror_combinations, mirrored_looks
 from KidneySegLib.inference.two_stage_mask import dilated
 from KidneySegLib.inference.two_stage_networks import TwoStageNetworks
 from KidneySegLib.labels import TrainingLabel
@@ -44,8 +45,8 @@ _SHARE_OF_FIRST = 0.5
 Timed = Callable[[str], AbstractContextManager[None]]
 #: Told the fraction done; may raise to cancel.
 OnPart = Callable[[float], None]
-#: What is found, (outputs, z, y, x), in arrays (z, y, x).
-Look = Callable[[Sequence[NDArray[Any]], OnPart], Float32]
+#: What is found, (outputs, z, y, x), in stacked arrays (arrays, z, y, x).
+Look = Callable[[Float32, OnPart], Float32]
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,13 @@ def find_two_stage(networks: TwoStageNetworks, image: sitk.Image, timed: Timed, 
         box = found.slices
         looks = _looks_in_mirrors(
             networks.mirror_axes,
-            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2], on_part),
+            lambda seen, on_part: second_stage(networks, seen[0], seen[1], seen[2] > 0, on_part),
             (volume[box], y1[box], mask[box]),
             lambda fraction: progress.report("network", _SHARE_OF_FIRST + fraction * (1 - _SHARE_OF_FIRST)),
         )
-        kidney = [*(look[0][box] for look in first_looks), *(1 - look[0] for look in looks)]
-        passes = np.stack([np.rint(look * FULL_PROBABILITY).astype(np.uint8) for look in kidney])
+        kidney = stored(
+            [*(look[(slice(1), *box)] for look in first_looks), *(1 - look[:1] for look in looks)], grid, found
+        )
         values = _mean(looks)
         if "cyst" in spec.outputs:
             settle_lesion_kinds(values, *(spec.outputs.index(name) for name in ("parenchyma", "cyst", "mass")))
@@ -123,8 +125,7 @@ def find_two_stage(networks: TwoStageNetworks, image: sitk.Image, timed: Timed, 
             training_labels(spec),
             lambda fraction: progress.report("resample", fraction),
         )
-    evidence = Evidence(grid, found, passes[:, None])
-    return TwoStageFound(_placed(labels, image, place), size3(reversed(place.start)), evidence)
+    return TwoStageFound(_placed(labels, image, place), size3(reversed(place.start)), kidney)
 
 
 def lesion_flags(spec: BundleSpec, labels: sitk.Image) -> tuple[str, ...]:
@@ -141,16 +142,13 @@ def _looks_in_mirrors(
     axes: tuple[int, ...], look: Look, given: Sequence[NDArray[Any]], on_part: OnPart
 ) -> list[Float32]:
     """What a look at arrays (z, y, x) finds, (outputs, z, y, x), in every mirroring of axes, turned back."""
-    combinations = mirror_combinations(axes)
-    looks: list[Float32] = []
-    for flipped in combinations:
+    passes, done = len(mirror_combinations(axes)), itertools.count()
 
-        def on_look(fraction: float, before: int = len(looks)) -> None:
-            on_part((before + fraction) / len(combinations))
+    def predict(stacked: Float32) -> Float32:
+        before = next(done)
+        return look(stacked[0], lambda fraction: on_part((before + fraction) / passes))[None]
 
-        turned = [np.ascontiguousarray(np.flip(array, flipped)) for array in given]
-        looks.append(np.flip(look(turned, on_look), tuple(1 + axis for axis in flipped)))
-    return looks
+    return [found[0] for found in mirrored_looks(np.stack(given, dtype=np.float32)[None], predict, axes)]
 
 
 def _mean(looks: Sequence[Float32]) -> Float32:

@@ -4,8 +4,8 @@
                                                         kidney, OUT/normal: 20 others
 
 Drawn at 5 x 1.7 x 1.7 mm from 120 mm above the kidneys to 120 mm below, with noise but without a scanner's blur and
-artefacts, half arterial, half nephrographic. Seeds are of the validation range: nothing trains on them and nothing is
-reported on them. For ``kidneyseg batch`` and ``evaluate``; cases that are there already are kept.
+artefacts, half arterial, half nephrographic. Seeds are of the validation range: nothing trains on them, and what was
+chosen on them is no held-out result. For ``kidneyseg batch`` and ``evaluate``; cases that are there already are kept.
 """
 
 from __future__ import annotations

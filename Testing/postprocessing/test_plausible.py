@@ -18,6 +18,7 @@ from Testing.postprocessing.patient import (
     Blob,
     Patient,
     evidence_on,
+    filled,
     ids_at,
     result_of,
 )
@@ -175,17 +176,15 @@ def test_a_graft_that_the_localiser_misses_stays_if_all_passes_agree_and_is_flag
     assert (None, "kidney_not_counted") not in small.flags
 
 
-def replaced_left(lesion: TrainingLabel, blobs: tuple[Blob, ...] = (RIGHT, LEFT)) -> tuple[sitk.Image, sitk.Image]:
+def replaced_left(lesion: TrainingLabel) -> tuple[sitk.Image, sitk.Image]:
     """A patient in whose left kidney all but a tenth, at its top, is a lesion."""
-    image, labels = Patient(blobs).scan()
+    image, labels = Patient((RIGHT, LEFT)).scan()
     array = sitk.GetArrayFromImage(labels)
     left = np.argwhere(array > 0)
     left = left[[labels.TransformIndexToPhysicalPoint(tuple(map(int, index[::-1])))[0] > 0 for index in left]]
     lower = left[left[:, 0] < np.quantile(left[:, 0], 0.9)]
     array[tuple(lower.T)] = lesion
-    replaced = sitk.GetImageFromArray(array)
-    replaced.CopyInformation(labels)
-    return image, replaced
+    return image, filled(array, labels)
 
 
 @pytest.mark.parametrize(("lesion", "flagged"), [(TrainingLabel.MASS, True), (TrainingLabel.CYST, False)])
@@ -205,7 +204,7 @@ def test_a_kidney_that_a_lesion_has_replaced_counts_if_both_stages_find_it(lesio
     assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre) == [2, label]
     assert (None, "kidney_not_counted") not in kidneys.flags
     # Where a look misses half of it, it is bowel until a person has seen it.
-    half = Blob((LEFT.centre[0], LEFT.centre[1], LEFT.centre[2]), (22, 20, 36))
+    half = Blob(LEFT.centre, (22, 20, 36))
     doubted = assign_kidneys(result_of(replaced, overview, kidney=evidence_on(image, (RIGHT, LEFT), (half,))), image)
     assert ids_at(doubted.labels, RIGHT.centre, LEFT.centre) == [2, 0]
 
@@ -216,10 +215,8 @@ def test_what_both_stages_find_beside_a_kidney_of_the_same_side_is_no_second_one
     array = sitk.GetArrayFromImage(labels)
     at_loop = sitk.GetArrayFromImage(Patient((loop,)).scan()[1]) > 0
     array[at_loop] = TrainingLabel.MASS
-    with_mass = sitk.GetImageFromArray(array)
-    with_mass.CopyInformation(labels)
     twice = evidence_on(image, (RIGHT, LEFT, loop))
-    kidneys = assign_kidneys(result_of(with_mass, Patient().overview(), kidney=twice), image)
+    kidneys = assign_kidneys(result_of(filled(array, labels), Patient().overview(), kidney=twice), image)
     assert ids_at(kidneys.labels, RIGHT.centre, LEFT.centre, loop.centre) == [2, 4, 0]
 
 
