@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from KidneySegLib.inference.grid import Box
@@ -41,6 +41,7 @@ class Looks:
 axes = st.tuples(st.integers(3, 30), st.integers(3, 9), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 
 
+@settings(deadline=None)
 @given(st.tuples(axes, axes, axes), st.sampled_from([0.3, 0.5, 1.0]))
 def test_grown_or_laid_at_once(given_axes: tuple[tuple[int, int, float, float, float], ...], step: float) -> None:
     size = tuple(a[0] for a in given_axes)

@@ -163,6 +163,9 @@ def test_better_model_is_accepted_and_segments(
     assert said["metrics"]["finetuning"]["held_out_after"]["cases"] == 2
     with pytest.raises(InputError, match="already"):
         finetune(bundle.path, data_set.folder, tmp_path / "run", settings=settings, source=SOURCE)
+    other = replace(settings, steps=3)
+    with pytest.raises(InputError, match=r"parent.sha256 .*; settings.steps "):
+        finetune("better", data_set.folder, tmp_path / "run", settings=other, source=SOURCE, resume=True)
     with pytest.raises(ModelError, match="better"):
         finetune(bundle.path, data_set.folder, tmp_path / "run2", settings=settings, name="better", source=SOURCE)
     again = finetune(bundle.path, data_set.folder, tmp_path / "run", settings=settings, source=SOURCE, resume=True)

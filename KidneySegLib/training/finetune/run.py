@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from KidneySegLib.models import (
 from KidneySegLib.models.model_json import check_name, respecified
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.config import NetworkConfig
+from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.samples import Sample, SampleSource
 
 from .blend import blended, choose_share
@@ -121,18 +121,13 @@ def finetune(
 def _claim(output: Path, facts: dict[str, Any], resume: bool) -> None:
     """Make the run's folder, or see that it is the same run's."""
     path = output / RUN_FILE
-    plain = json.loads(json.dumps(facts))
     if path.exists():
         if not resume:
             raise InputError(f"{output} holds a fine-tuning run already. Resume it, or choose another folder.")
-        if json.loads(path.read_text(encoding="utf-8")) != plain:
-            raise InputError(
-                f"{output} was begun with another model, other cases or other settings, so it cannot be resumed. "
-                "Choose another folder."
-            )
+        check_same_recipe(path, path.read_text(encoding="utf-8"), facts, free=())
     try:
         output.mkdir(parents=True, exist_ok=True)
-        write_json(path, plain)
+        write_json(path, facts)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder.") from error
 
