@@ -1,7 +1,8 @@
 """Makes coarse phantoms in a second or two each, to choose settings on before held-out ones are looked at.
 
     python Testing/benchmarks/coarse_phantoms.py OUT    OUT/abnormal: 72 with cysts or masses, OUT/single: 24 with one
-                                                        kidney, OUT/normal: 20 others
+                                                        kidney, OUT/normal: 20 others, OUT/giant: 12 whose mass has
+                                                        a radius of 43 mm and more (330 mL)
 
 Drawn at 5 x 1.7 x 1.7 mm from 120 mm above the kidneys to 120 mm below, with noise but without a scanner's blur and
 artefacts, half arterial, half nephrographic. Seeds are of the validation range: nothing trains on them, and what was
@@ -21,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from KidneySegLib.phantom.grid import Grid
 from KidneySegLib.phantom.output import CT_NAME, LABELS_NAME
 from KidneySegLib.phantom.render import render
-from KidneySegLib.phantom.scene import sample_scene
+from KidneySegLib.phantom.scene import Scene, sample_scene
 from KidneySegLib.phantom.truth import majority_labels
 from KidneySegLib.training.seeds import VALIDATION_SEEDS
 
@@ -30,7 +31,10 @@ GROUPS = {
     "abnormal": (701_001, 72, ("cysts", "large_cysts", "mass", "large_mass")),
     "single": (702_001, 24, ("single",)),
     "normal": (703_001, 20, ("normal", "small_kidney", "malrotated", "atrophic")),
+    "giant": (704_001, 12, ("large_mass",)),
 }
+#: Mean radius of the largest mass of a group's patients; seeds with a smaller one are passed over.
+LEAST_MASS_RADIUS_MM = {"giant": 43.0}
 PHASES = ("arterial", "nephrographic")
 SPACING_MM_XYZ = (1.7, 1.7, 5.0)
 ABOVE_AND_BELOW_MM = 120.0
@@ -38,9 +42,14 @@ ABOVE_AND_BELOW_MM = 120.0
 NOISE_HU = (6.0, 16.0)
 
 
-def write_coarse_case(folder: Path, seed: int, variant: str, phase: str) -> None:
+def largest_mass_radius_mm(scene: Scene) -> float:
+    """Mean radius of the largest mass; 0 without one."""
+    masses = [lesion.half_size_mm for lesion in scene.lesions if lesion.kind == "mass"]
+    return max((float(np.prod(half)) ** (1 / 3) for half in masses), default=0.0)
+
+
+def write_coarse_case(folder: Path, scene: Scene) -> None:
     """Write ``ct.nii.gz`` and ``labels.nii.gz`` of one patient."""
-    scene = sample_scene(seed, variant=variant, phase=phase)
     bounds = np.asarray(scene.body_bounds_mm(), np.float64)
     heights = [part.centre_mm[2] for part in (*scene.kidneys, *scene.lesions)]
     # A margin of air, and behind the back the table.
@@ -50,7 +59,7 @@ def write_coarse_case(folder: Path, seed: int, variant: str, phase: str) -> None
     x, y, z = (float(v) for v in low)
     spacing_x, spacing_y, spacing_z = SPACING_MM_XYZ
     rendering = render(scene, Grid((slices, rows, columns), (spacing_z, spacing_y, spacing_x), (x, y, z)))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(scene.seed)
     noise = gaussian_filter(random.standard_normal(rendering.hu.shape).astype(np.float32), (0, 0.6, 0.6)) * 2
     hu = rendering.hu + noise * random.uniform(*NOISE_HU)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,14 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     options = parser.parse_args(arguments)
-    for group, (first, cases, variants) in GROUPS.items():
-        for number in range(cases):
-            seed, variant = first + number, variants[number % len(variants)]
-            assert seed in VALIDATION_SEEDS
-            folder = options.output / group / f"{variant}_{seed:06d}"
-            if not (folder / LABELS_NAME).exists():
-                write_coarse_case(folder, seed, variant, PHASES[number // len(variants) % len(PHASES)])
-                print(folder.name, flush=True)
+    for group, (seed, cases, variants) in GROUPS.items():
+        made = 0
+        while made < cases:
+            variant, phase = variants[made % len(variants)], PHASES[made // len(variants) % len(PHASES)]
+            scene = sample_scene(seed, variant=variant, phase=phase)
+            if largest_mass_radius_mm(scene) >= LEAST_MASS_RADIUS_MM.get(group, 0.0):
+                assert seed in VALIDATION_SEEDS
+                folder = options.output / group / f"{variant}_{seed:06d}"
+                if not (folder / LABELS_NAME).exists():
+                    write_coarse_case(folder, scene)
+                    print(folder.name, flush=True)
+                made += 1
+            seed += 1
     return 0
 
 
