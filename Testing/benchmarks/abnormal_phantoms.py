@@ -9,19 +9,30 @@ on. Cases that are there already are kept, so several processes may share the wo
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from KidneySegLib.phantom.output import write_case
-from KidneySegLib.phantom.scene import sample_scene
+from KidneySegLib.phantom.scene import Scene
 from KidneySegLib.training.seeds import TEST_SEEDS
+from Testing.benchmarks.patients import case_name, sample_patients
 
 #: Group: first seed, cases, kinds of patient in turn.
 GROUPS = {
     "abnormal": (300_001, 40, ("cysts", "large_cysts", "mass", "large_mass")),
     "normal": (310_001, 20, ("normal", "small_kidney", "malrotated", "atrophic")),
 }
-PHASES = ("arterial", "nephrographic")
+
+
+def has_lesion(scene: Scene) -> bool:
+    return any(lesion.kind != "stone" for lesion in scene.lesions)
+
+
+def has_no_lesion(scene: Scene) -> bool:
+    return not has_lesion(scene)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,19 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     part, parts = (int(v) for v in options.part.split("/"))
     for group, (seed, cases, variants) in GROUPS.items():
-        made = 0
-        while made < cases:
-            variant, phase = variants[made % len(variants)], PHASES[made // len(variants) % len(PHASES)]
-            lesions = [v for v in sample_scene(seed, variant=variant, phase=phase).lesions if v.kind != "stone"]
-            # Normal variants have small cysts now and then; those patients are passed over.
-            if bool(lesions) == (group == "abnormal"):
-                assert seed in TEST_SEEDS
-                folder = options.output / group / f"{variant}_{seed:06d}"
-                if made % parts == part and not (folder / "truth.json").exists():
-                    write_case(folder, seed, variant, phase=phase)
-                    print(folder.name, phase, flush=True)
-                made += 1
-            seed += 1
+        # Normal variants have small cysts now and then; those patients are passed over.
+        wanted = has_lesion if group == "abnormal" else has_no_lesion
+        for number, scene in enumerate(sample_patients(seed, cases, variants, wanted)):
+            assert scene.seed in TEST_SEEDS
+            folder = options.output / group / case_name(scene)
+            if number % parts == part and not (folder / "truth.json").exists():
+                write_case(folder, scene.seed, scene.variant, phase=scene.phase)
+                print(folder.name, scene.phase, flush=True)
     return 0
 
 

@@ -12,6 +12,7 @@ chosen on them is no held-out result. For ``kidneyseg batch`` and ``evaluate``; 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,15 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from KidneySegLib.phantom.grid import Grid
 from KidneySegLib.phantom.output import CT_NAME, LABELS_NAME
 from KidneySegLib.phantom.render import render
-from KidneySegLib.phantom.scene import Scene, sample_scene
+from KidneySegLib.phantom.scene import Scene
 from KidneySegLib.phantom.truth import majority_labels
 from KidneySegLib.training.seeds import VALIDATION_SEEDS
+from Testing.benchmarks.patients import case_name, sample_patients
 
 #: Group: first seed, cases, kinds of patient in turn.
 GROUPS = {
@@ -33,19 +37,16 @@ GROUPS = {
     "normal": (703_001, 20, ("normal", "small_kidney", "malrotated", "atrophic")),
     "giant": (704_001, 12, ("large_mass",)),
 }
-#: Mean radius of the largest mass of a group's patients; seeds with a smaller one are passed over.
-LEAST_MASS_RADIUS_MM = {"giant": 43.0}
-PHASES = ("arterial", "nephrographic")
+#: Least mean radius of a giant mass.
+GIANT_RADIUS_MM = 43.0
 SPACING_MM_XYZ = (1.7, 1.7, 5.0)
 ABOVE_AND_BELOW_MM = 120.0
 #: Standard deviation before it is smoothed in the plane as a soft kernel does, times 2 for what that takes away.
 NOISE_HU = (6.0, 16.0)
 
 
-def largest_mass_radius_mm(scene: Scene) -> float:
-    """Mean radius of the largest mass; 0 without one."""
-    masses = [lesion.half_size_mm for lesion in scene.lesions if lesion.kind == "mass"]
-    return max((float(np.prod(half)) ** (1 / 3) for half in masses), default=0.0)
+def has_giant_mass(scene: Scene) -> bool:
+    return any(lesion.kind == "mass" and np.prod(lesion.half_size_mm) >= GIANT_RADIUS_MM**3 for lesion in scene.lesions)
 
 
 def write_coarse_case(folder: Path, scene: Scene) -> None:
@@ -78,18 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path)
     options = parser.parse_args(arguments)
     for group, (seed, cases, variants) in GROUPS.items():
-        made = 0
-        while made < cases:
-            variant, phase = variants[made % len(variants)], PHASES[made // len(variants) % len(PHASES)]
-            scene = sample_scene(seed, variant=variant, phase=phase)
-            if largest_mass_radius_mm(scene) >= LEAST_MASS_RADIUS_MM.get(group, 0.0):
-                assert seed in VALIDATION_SEEDS
-                folder = options.output / group / f"{variant}_{seed:06d}"
-                if not (folder / LABELS_NAME).exists():
-                    write_coarse_case(folder, scene)
-                    print(folder.name, flush=True)
-                made += 1
-            seed += 1
+        for scene in sample_patients(seed, cases, variants, has_giant_mass if group == "giant" else None):
+            assert scene.seed in VALIDATION_SEEDS
+            folder = options.output / group / case_name(scene)
+            if not (folder / LABELS_NAME).exists():
+                write_coarse_case(folder, scene)
+                print(folder.name, flush=True)
     return 0
 
 
