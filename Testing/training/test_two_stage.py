@@ -39,6 +39,7 @@ from KidneySegLib.training.two_stage.run import phantom_data, train_two_stage  #
 from KidneySegLib.training.two_stage.slabs import (  # noqa: E402
     SlabPool,
     augmented,
+    blurred,
     first_batch,
     second_batch,
     second_input,
@@ -92,7 +93,11 @@ def test_every_choice_of_the_paper_s_recipe_says_whose_it_is() -> None:
     ("key", "value", "message"),
     [
         ("classes", ["mass"], "classes must be"),
-        ("slab", [8, 64, 60], "first.patch"),
+        ("slab", [8, 64, 48], "first.patch must fit"),
+        ("slab", [8, 64, 63], "first_pooling must divide"),
+        ("first_pooling", 0, "first_pooling must divide"),
+        ("first", {"batch_size": 1, "patch": [12, 32, 32], "steps": 1}, "first.patch must fit"),
+        ("first", {"batch_size": 1, "patch": [8, 32, 24], "steps": 1}, "first.patch must be multiples"),
         ("unheard", 1, "unheard not known"),
         ("mask_of", "nothing", "mask_of must be"),
         ("mirror_axes", [2, 2], "mirror_axes must be"),
@@ -100,7 +105,7 @@ def test_every_choice_of_the_paper_s_recipe_says_whose_it_is() -> None:
         ("foreground_probability", 1.0, "foreground_probability must be"),
         ("neighbours", 4, "neighbours must be"),
         ("neighbours", -1, "neighbours must be"),
-        ("second", {"batch_size": 1, "patch": [1, 40, 32], "steps": 1}, "patches must fit"),
+        ("second", {"batch_size": 1, "patch": [1, 40, 32], "steps": 1}, "second.patch must be"),
         ("first", {"batch_size": 1, "patch": [8, 32, 32]}, "minutes or steps"),
     ],
 )
@@ -138,6 +143,30 @@ def test_the_first_stage_learns_all_classes_as_one_foreground(tiny: TwoStageConf
     pool.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
     _, wanted = first_batch(pool, torch.Generator().manual_seed(0))
     assert wanted.mean(dim=(0, 2, 3, 4)).tolist() == pytest.approx([0.25, 0.75], abs=1e-4)
+
+
+def test_the_first_stage_learns_from_parts_of_a_slab_too_mostly_round_the_kidneys_and_now_and_then_anywhere(
+    tiny: TwoStageConfig,
+) -> None:
+    first = dataclasses.replace(tiny.first, batch_size=50, patch=(8, 16, 32))
+    config = dataclasses.replace(tiny, augment=Augmentation(), first=first)
+    targets = np.zeros((2, 8, 64, 64), np.uint8)
+    targets[0, :, :8, :8] = 255  # In a corner, that patches elsewhere do not reach.
+    pool = SlabPool(config, 1)
+    pool.add(Sample(np.zeros((8, 64, 64), np.int16), targets, 0))
+    image, wanted = first_batch(pool, torch.Generator().manual_seed(0))
+    assert image.shape == (50, 1, 8, 16, 32)
+    seen = float((wanted[:, 1].flatten(1).amax(dim=1) > 0.5).float().mean())
+    assert 0.75 < seen < 1.0
+
+
+@pytest.mark.parametrize("deviation", [0.1, 0.3, 0.8])
+def test_blur_is_a_convolution_with_a_normal_curve_along_rows_and_columns(deviation: float) -> None:
+    image = torch.randn(2, 1, 3, 9, 5, generator=torch.Generator().manual_seed(0))
+    curve = (-0.5 * (torch.arange(-3.0, 4.0) / deviation).square()).exp()
+    kernel = torch.outer(curve, curve).view(1, 1, 1, 7, 7) / curve.sum().square()
+    plain = torch.nn.functional.conv3d(image, kernel, padding=(0, 3, 3)) if deviation >= 0.2 else image
+    assert torch.allclose(blurred(image, deviation), plain, atol=1e-6)
 
 
 def test_second_input_is_the_printed_formula() -> None:

@@ -26,7 +26,7 @@ class StageConfig:
     Attributes:
         arguments: of its network, beside channels.
         batch_size: slabs (first stage) or slices (second) a step.
-        patch: size (z, y, x) that the network sees, in its own voxels; the second stage's z is 1.
+        patch: size (z, y, x) that the network learns from, in its own voxels; the second stage's z is 1.
         learning_rate: of Adam.
         weight_decay: of Adam, on weights of convolutions.
         minutes, steps: budget; whichever is first ends the stage.
@@ -152,17 +152,19 @@ class TwoStageConfig:
         if not 0.01 <= self.foreground_probability <= 0.99:
             raise InputError(f"foreground_probability must be 0.01 to 0.99, got {self.foreground_probability}.")
         factor = self.first_pooling
-        first = (self.slab[1] // factor, self.slab[2] // factor) if factor >= 1 else (0, 0)
-        if factor < 1 or any(a % factor for a in self.slab[1:]) or self.first.patch[1:] != first:
+        if factor < 1 or any(a % factor for a in self.slab[1:]):
+            raise InputError(f"first_pooling must divide the slab's plane, {self.slab[1:]}; got {factor}.")
+        coarse = (self.slab[0], *(a // factor for a in self.slab[1:]))
+        if any(p > c for p, c in zip(self.first.patch, coarse, strict=True)):
             raise InputError(
-                f"first.patch must be the slab's plane, {self.slab[1:]}, divided by first_pooling {factor}; "
-                f"got {self.first.patch[1:]}."
+                f"first.patch must fit into the slab {self.slab}, its plane divided by first_pooling {factor}: into "
+                f"{coarse}; got {self.first.patch}."
             )
         fits = zip(self.second.patch, (1, *self.slab[1:]), (1, 16, 16), strict=True)
-        if self.first.patch[0] > self.slab[0] or any(p > s or p % m for p, s, m in fits):
+        if any(p > s or p % m for p, s, m in fits):
             raise InputError(
-                f"patches must fit into the slab {self.slab}, the second's be 1 slice with edges that are multiples "
-                f"of 16; got {self.first.patch} and {self.second.patch}."
+                f"second.patch must be 1 slice that fits into the slab {self.slab}, with edges that are multiples of "
+                f"16; got {self.second.patch}."
             )
         if any(p % m for p, m in zip(self.first.patch, (4, 16, 16), strict=True)):
             raise InputError(f"first.patch must be multiples of 4, 16 and 16, got {self.first.patch}.")

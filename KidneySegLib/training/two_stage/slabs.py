@@ -18,7 +18,8 @@ from KidneySegLib.training.two_stage.config import Augmentation, TwoStageConfig
 
 #: Air, beyond a slab that was turned.
 _OUTSIDE_HU = -1024.0
-#: How often a slice is drawn, and a patch of it put, where the rarest class is, any class, or anything in the mask.
+#: How often a slice is drawn, and a patch of it put, where the rarest class is, any class, or anything in the mask; the
+#: first stage has no mask, and its third share lies anywhere.
 _SHARES = (0.45, 0.4, 0.15)
 
 
@@ -186,12 +187,12 @@ def _as_a_scanner_sees(image: Tensor, settings: Augmentation, generator: torch.G
         image = random_contrast(image, no_fractions, contrast, False, generator)
     if settings.blur:
         deviation = float(uniform(0, settings.blur)[0])
-        image = _blurred(image, deviation)
+        image = blurred(image, deviation)
     if settings.noise_hu[1] > 0:
         level = uniform(math.log(max(settings.noise_hu[0], 0.1)), math.log(settings.noise_hu[1])).exp()
         noise = torch.randn(image.shape, generator=generator)
         if float(torch.rand(1, generator=generator)) < 0.5:
-            noise = _blurred(noise, 0.7) * 2.2
+            noise = blurred(noise, 0.7) * 2.2
         image = image + level.view(-1, 1, 1, 1, 1) * noise
     return image
 
@@ -210,6 +211,9 @@ def _centres(targets: Tensor, classes: int, patch: tuple[int, int], generator: t
     for number, inside in enumerate(targets[:, :, targets.shape[2] // 2] > 0.5):
         present = [own for own in inside[:classes] if own.any()]
         share = _drawn_share(generator) if present else 2
+        if share == 2 and len(inside) == classes:
+            centres[number] = (2 * torch.rand(2, generator=generator) - 1) * reach
+            continue
         plane = present[-1] if share == 0 else (inside[:classes] if share == 1 else inside).any(dim=0)
         found = torch.nonzero(plane)
         if len(found):
@@ -220,14 +224,24 @@ def _centres(targets: Tensor, classes: int, patch: tuple[int, int], generator: t
     return (centres + jitter * (reach > 0)).clamp(min=-reach, max=reach)
 
 
-def _blurred(image: Tensor, deviation: float) -> Tensor:
+def blurred(image: Tensor, deviation: float) -> Tensor:
+    """Images (N, 1, z, y, x) blurred within their slices, 0 beyond their edges; ``deviation`` is in pixels.
+
+    Under a fifth of a pixel the image comes back as it is.
+    """
     if deviation < 0.2:
         return image
     index = torch.arange(-3.0, 4.0)
     weights = (-0.5 * (index / deviation).square()).exp()
     weights = weights / weights.sum()
-    image = functional.conv3d(image, weights.view(1, 1, 1, -1, 1), padding=(0, 3, 0))
-    return functional.conv3d(image, weights.view(1, 1, 1, 1, -1), padding=(0, 0, 3))
+    # A sum of moved images: the convolution of one channel is several times slower.
+    for axis, sides in ((3, (0, 0, 3, 3)), (4, (3, 3))):
+        padded = functional.pad(image, sides)
+        size = image.shape[axis]
+        image = weights[0] * padded.narrow(axis, 0, size)
+        for start, weight in enumerate(weights[1:], start=1):
+            image.add_(padded.narrow(axis, start, size), alpha=float(weight))
+    return image
 
 
 def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -236,8 +250,9 @@ def first_batch(pool: SlabPool, generator: torch.Generator) -> tuple[Tensor, Ten
     depth, rows, columns = config.first.patch
     factor = config.first_pooling
     hu, targets = pool.draw(config.first.batch_size, depth, generator)
-    coarse = (1, factor, factor)
-    hu, targets = functional.avg_pool3d(hu[:, None], coarse)[:, 0], functional.avg_pool3d(targets, coarse)
+    if factor > 1:
+        coarse = (1, factor, factor)
+        hu, targets = functional.avg_pool3d(hu[:, None], coarse)[:, 0], functional.avg_pool3d(targets, coarse)
     image, truth = augmented(hu, targets, config, (rows, columns), generator)
     foreground = truth.sum(dim=1, keepdim=True).clamp(max=1)
     return normalised(image, config), torch.cat([1 - foreground, foreground], dim=1)
