@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,4 +66,10 @@ def run(options: argparse.Namespace, token: CancelToken) -> None:
         shutil.move(sample, output / SAMPLE_FOLDER)
     print_case(case, truth)
     print(f"The sample case (DICOM and truth) is in {output / SAMPLE_FOLDER}. Next, a scan of your own:")
-    print("  kidneyseg segment DICOM_FOLDER -o results")
+    print(f"  {started_as()} segment DICOM_FOLDER -o results")
+
+
+def started_as() -> str:
+    """How the program is started from here: by its name, or where the shell would not find it as it was now."""
+    called = Path(sys.argv[0])
+    return str(called) if called.stem == "kidneyseg" and shutil.which("kidneyseg") is None else "kidneyseg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from KidneySegLib import models
+from KidneySegLib.cli.demo import started_as
 from KidneySegLib.labels import Side, parenchyma_ids
 from KidneySegLib.phantom import protocol
 from Testing.cli.conftest import TOP, Finished
@@ -40,6 +42,20 @@ def test_embedded_models_are_whole_small_and_say_what_they_are(kidneyseg: Callab
         assert bundle.licence == "Apache-2.0"
         assert bundle.training
         assert bundle.intended_use
+
+
+def test_the_demo_says_how_the_program_is_started_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installed = tmp_path / "bin" / ("kidneyseg.exe" if os.name == "nt" else "kidneyseg")
+    installed.parent.mkdir()
+    installed.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(installed), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert started_as() == str(installed)
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert started_as() == "kidneyseg"
+    monkeypatch.setattr("sys.argv", ["/lib/KidneySegLib/__main__.py", "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert started_as() == "kidneyseg"
 
 
 @needs_models
