@@ -12,12 +12,12 @@ from KidneySegLib.progress import CancelToken
 SUMMARY = "kidneys and masses in two stages (Zhu et al., KiTS19), on phantoms or KiTS"
 _TEXT = """\
 Train the two-stage system of Zhu et al. (KiTS19): a 2D-3D V-net finds kidney and mass as one foreground, a 2-D UNet++
-tells kidney from mass inside it. Cysts stay within the kidney, and cortex is not told from medulla.
+tells kidney from mass inside it. Cortex is not told from medulla.
 
-Without DATASET it learns from synthetic phantoms, with a recipe for a processor. DATASET is a folder in KiTS' layout
-(case_00000/imaging.nii.gz and segmentation.nii.gz: 1 kidney, 2 tumour, 3 cyst); its recipe is the paper's, for a
-graphics card. Both recipes (KidneySegLib/training/two_stage/*.json) may be copied and changed (--config); kits.json
-says whose each choice is.
+Without DATASET it learns from synthetic phantoms, and cysts too, with a recipe for a processor. DATASET is a folder in
+KiTS' layout (case_00000/imaging.nii.gz and segmentation.nii.gz: 1 kidney, 2 tumour, 3 cyst); its recipe is the paper's,
+for a graphics card, and leaves cysts within the kidney. Both recipes (KidneySegLib/training/two_stage/*.json) may be
+copied and changed (--config); kits.json says whose each choice is.
 
 OUT gets first/ and second/ (checkpoint, log.csv, log.png), samples/, record.json and bundles/. Ctrl-C leaves a
 checkpoint; --resume goes on from it.

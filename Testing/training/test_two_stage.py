@@ -75,7 +75,7 @@ def tiny() -> TwoStageConfig:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_shipped_recipes_make_networks(name: str) -> None:
     config = load_config(name)
-    assert (config.first.batch_size, config.second.batch_size) == (3 if name == "phantom" else 12, 8)
+    assert (config.first.batch_size, config.second.batch_size) == (2 if name == "phantom" else 12, 8)
     assert config.first.learning_rate == config.second.learning_rate == 1e-3
     assert config.spacing_mm[0] == 5.0
     with torch.device("meta"):
