@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.networks.instance_norm import InstanceNorm
+from KidneySegLib.networks.upsampling import Upsampling
 
 Size3 = tuple[int, int, int]
 Sizes = int | Sequence[int | Sequence[int]]
@@ -192,9 +193,7 @@ class Decoder(nn.Module):
         self.seg_layers = nn.ModuleList()
         for number, level in enumerate(reversed(range(len(features) - 1))):
             stride = strides[level + 1]
-            self.transpconvs.append(
-                nn.ConvTranspose3d(features[level + 1], features[level], stride, stride, bias=layers.conv_bias)
-            )
+            self.transpconvs.append(Upsampling(features[level + 1], features[level], stride, bias=layers.conv_bias))
             self.stages.append(
                 ConvStack(n_conv[number], 2 * features[level], features[level], kernels[level], (1, 1, 1), layers)
             )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.networks.instance_norm import InstanceNorm
+from KidneySegLib.networks.upsampling import Upsampling
 
 Size3 = tuple[int, int, int]
 
@@ -143,7 +144,7 @@ class UNet3D(nn.Module):
         self.decoder = nn.ModuleList()
         for level in reversed(range(count - 1)):
             stride = stride_sizes[level + 1]
-            self.ups.append(nn.ConvTranspose3d(features[level + 1], features[level], stride, stride=stride))
+            self.ups.append(Upsampling(features[level + 1], features[level], stride))
             self.decoder.append(
                 _stage(2 * features[level], features[level], kernels[level], (1, 1, 1), normalisation, activation)
             )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.errors import Cancelled, InputError
+from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
@@ -258,6 +259,7 @@ class Trainer:
         self.network.load_state_dict({**fresh, **{k: v.to(fresh[k].dtype) for k, v in given.items()}})
         self.average = WeightAverage(self.network, self.config.average_decay)
 
+    @freed_memory_kept()
     @denormals_as_zero()
     def run(self, budget: Budget, folder: Path, progress: Progress, next_seed: Any = None) -> None:
         """Train until the budget is used; at the end validate, save and plot.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from KidneySegLib.errors import Cancelled, InputError
+from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
@@ -127,6 +128,7 @@ class StageTrainer:
         used = Budget(self.own.minutes, self.own.steps).used(self.step, self.seconds)
         return used >= 1 and (folder / WEIGHTS_FILE).exists()
 
+    @freed_memory_kept()
     @denormals_as_zero()
     def run(self, folder: Path, progress: Progress) -> None:
         """Train until the budget is used; leave ``weights.pt``, ``checkpoint.pt`` and ``log.csv``.

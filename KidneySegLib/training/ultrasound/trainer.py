@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from KidneySegLib.errors import Cancelled, InputError
+from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.triple_concat import TripleConcat
 from KidneySegLib.progress import Progress
@@ -106,6 +107,7 @@ class UltrasoundTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
 
+    @freed_memory_kept()
     @denormals_as_zero()
     def run(self, progress: Progress) -> dict[str, Tensor]:
         """Train to the end and give the weights that did best in validation (the last ones without validation).
