@@ -105,16 +105,47 @@ def stray(mask: NDArray[np.bool_], near: NDArray[np.bool_], spacing_mm: SpacingM
     far = mask & ~near
     if not far.any():
         return far
-    cores = ndimage.distance_transform_edt(mask, sampling=spacing_mm) > STALK_RADIUS_MM
+    # Distances are taken where they decide something: within the mask, and no further from what is far than a tip is
+    # long. Beyond a voxel round the mask nothing is nearer to it.
+    whole, tip_mm = _extent(mask, (1, 1, 1)), 3 * STALK_RADIUS_MM
+    cores = np.zeros_like(mask)
+    depths_mm, _ = _to_nearest(~mask[whole], mask[whole], spacing_mm)
+    cores[whole][mask[whole]] = depths_mm > STALK_RADIUS_MM
     components, _ = ndimage.label(cores)
     attached = np.unique(components[near & cores])
     if not attached.size:
         return far
     # What is thinner than a core, such as a pole's tip, goes with the nearest one.
-    distance_mm, nearest = ndimage.distance_transform_edt(~cores, sampling=spacing_mm, return_indices=True)
-    stays = np.isin(components[tuple(nearest)], attached) & (distance_mm <= 3 * STALK_RADIUS_MM)
-    far &= ~stays
+    there = _extent(far, [math.ceil(tip_mm / mm) for mm in spacing_mm])
+    if cores[there].any():
+        distances_mm, nearest = _to_nearest(cores[there], far[there], spacing_mm)
+        stays = np.isin(components[there][nearest], attached) & (distances_mm <= tip_mm)
+        far[there][far[there]] = ~stays
     return far
+
+
+def _to_nearest(
+    targets: NDArray[np.bool_], places: NDArray[np.bool_], spacing_mm: SpacingMm
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.int32], ...]]:
+    """How far each of some places (z, y, x) is from the nearest target, in mm, and the indices of that target.
+
+    Distances of these places only: scipy's own, of all voxels in double precision, take longer than the search.
+    """
+    from scipy import ndimage
+
+    found = ndimage.distance_transform_edt(~targets, spacing_mm, return_distances=False, return_indices=True)
+    at = np.nonzero(places)
+    nearest = tuple(along[at] for along in found)
+    steps_mm = [(n - a) * mm for n, a, mm in zip(nearest, at, spacing_mm, strict=True)]
+    return np.sqrt(sum(np.square(step) for step in steps_mm)), nearest
+
+
+def _extent(mask: NDArray[np.bool_], margin: Sequence[int]) -> tuple[slice, ...]:
+    """Where a mask that is not empty lies in its array, with a margin in voxels."""
+    from scipy import ndimage
+
+    (place,) = ndimage.find_objects(mask.astype(np.uint8))
+    return tuple(slice(max(0, s.start - voxels), s.stop + voxels) for s, voxels in zip(place, margin, strict=True))
 
 
 def merge_overlapping(boxes: Sequence[Box]) -> tuple[Box, ...]:

@@ -26,8 +26,8 @@ class Planned:
         features: of each resolution.
         kernels, strides: of each resolution.
         trained_features: of the narrower network that learns the benchmark's weights (`widened`).
-        training_patches: sizes on which it learns, in turn. Instance normalisation answers to what is around a kidney,
-            so one size is as wide as a tile.
+        training_patches: sizes on which it learns, in turn, as wide as a tile: instance normalisation answers to all
+            that a patch holds, and in a small one that lies in muscle, muscle looks like kidney.
         training_steps: how long.
     """
 
@@ -79,8 +79,8 @@ THICK = Planned(
     (_FLAT, _FLAT, _CUBE, _CUBE, _CUBE, _CUBE),
     (_SAME, _PLANE, _PLANE, _HALF, _HALF, _HALF),
     _NARROW,
-    ((16, 128, 128), (16, 224, 224)),
-    3000,
+    ((16, 224, 224), (32, 224, 224)),
+    1500,
 )
 #: The same scans at 1.5 mm in every direction, about 220 x 233 x 233: 31.20 M parameters.
 ISOTROPIC = Planned(
@@ -92,8 +92,8 @@ ISOTROPIC = Planned(
     (_CUBE,) * 6,
     (_SAME, *((_HALF,) * 5)),
     _NARROW,
-    ((64, 64, 64), (64, 128, 128)),
-    2000,
+    ((64, 128, 128),),
+    1200,
 )
 #: For development and tests: everything runs, nothing is told about speed.
 QUICK = Planned(

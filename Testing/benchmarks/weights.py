@@ -31,9 +31,10 @@ FOREGROUND = {
 }
 #: By how much a training patch may be brighter or darker, and its contrast stronger or weaker.
 OFFSET_HU, GAIN = 15.0, 0.1
-#: How often a training patch lies round a kidney; else anywhere in a kidney's tile: what is no kidney must be learnt
-#: too.
-KIDNEY_SHARE = 0.6
+#: How often a training patch lies round a kidney; else anywhere in any tile: what is no kidney must be learnt too.
+KIDNEY_SHARE = 0.5
+#: Tiles of each phantom that lie anywhere in the body, beside one round each kidney.
+TILES_ELSEWHERE = 5
 #: So many steps may be left out because their gradients are infinite, as torch 2.13's in bfloat16 without AMX now and
 #: then are.
 LEFT_OUT_SHARE = 0.1
@@ -169,7 +170,7 @@ def _train(network: Any, planned: Planned) -> None:
 
 
 def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Normalised tiles of each phantom, round each kidney and one elsewhere, and their two regions (2, z, y, x)."""
+    """Normalised tiles of each phantom, round each kidney and elsewhere, and their two regions (2, z, y, x)."""
     from KidneySegLib.phantom.grid import Grid
 
     tiles = []
@@ -178,8 +179,8 @@ def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
         random = np.random.default_rng(seed)
         bounds = np.asarray(scene.body_bounds_mm(), np.float64)
         # nnU-Net looks at the whole scan: what lies far from a kidney must be learnt too.
-        elsewhere = [*bounds[:2].mean(axis=1), random.uniform(*bounds[2])]
-        for middle in (*(kidney.centre_mm for kidney in scene.kidneys), elsewhere):
+        elsewhere = random.uniform(*bounds.T, (TILES_ELSEWHERE, 3))
+        for middle in (*(kidney.centre_mm for kidney in scene.kidneys), *elsewhere):
             shape, spacing = planned.patch, planned.spacing_mm
             centre = np.asarray(middle) + random.uniform(-15, 15, 3)
             origin = [c - (n - 1) / 2 * s for c, n, s in zip(centre, shape[::-1], spacing[::-1], strict=True)]
@@ -193,12 +194,15 @@ def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
 def _patch(
     tiles: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int, int], random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random part of a random tile, mostly round a voxel of its kidney."""
-    hu, regions = tiles[int(random.integers(len(tiles)))]
+    """A part of a random tile: round a voxel of its kidney, or anywhere (`KIDNEY_SHARE`)."""
+    with_kidney = [tile for tile in tiles if tile[1][0].any()]
+    round_kidney = random.random() < KIDNEY_SHARE
+    chosen = with_kidney if round_kidney else tiles
+    hu, regions = chosen[int(random.integers(len(chosen)))]
     room = [n - s for n, s in zip(hu.shape, size, strict=True)]
     start = [int(random.integers(r + 1)) for r in room]
-    kidney = np.flatnonzero(regions[0])
-    if len(kidney) and random.random() < KIDNEY_SHARE:
+    if round_kidney:
+        kidney = np.flatnonzero(regions[0])
         voxel = np.unravel_index(int(kidney[int(random.integers(len(kidney)))]), hu.shape)
         start = [min(max(int(v) - s // 2, 0), r) for v, s, r in zip(voxel, size, room, strict=True)]
     z, y, x = (slice(a, a + s) for a, s in zip(start, size, strict=True))

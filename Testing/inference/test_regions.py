@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from analytic_bundles import image_of, spec
+from scipy import ndimage
 
 from KidneySegLib.inference.grid import Box, frame_of, grid_of
 from KidneySegLib.inference.regions import (
     MARGIN_MM,
     REACH_MM,
+    STALK_RADIUS_MM,
     body_box,
     grown,
     kept_part,
@@ -81,6 +83,34 @@ def test_far_parts_stay_only_on_a_thick_stalk() -> None:
     assert not dropped[:, :, :40].any()
     assert not stray(thick, near, (1.0, 1.0, 1.0)).any()
     assert stray(found, near, (1.0, 1.0, 1.0))[found & ~near].all()
+
+
+def _stray_by_whole_arrays(found: np.ndarray, near: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """What `stray` means, distances taken everywhere."""
+    cores = ndimage.distance_transform_edt(found, sampling=spacing_mm) > STALK_RADIUS_MM
+    components, _ = ndimage.label(cores)
+    attached = np.unique(components[near & cores])
+    if not attached.size:
+        return found & ~near
+    distance_mm, nearest = ndimage.distance_transform_edt(~cores, sampling=spacing_mm, return_indices=True)
+    stays = np.isin(components[tuple(nearest)], attached) & (distance_mm <= 3 * STALK_RADIUS_MM)
+    return found & ~near & ~stays
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_strays_is_the_same_as_with_distances_everywhere(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    spacing_mm = (5.0, 1.5, 1.5) if seed % 2 else (2.0, 2.0, 2.0)
+    found = np.zeros((24, 70, 90), bool)
+    for _ in range(6):
+        centre, radius_mm = random.uniform(0, found.shape), random.uniform(4, 22)
+        offsets = np.indices(found.shape) - centre[:, None, None, None]
+        found |= sum((o * mm) ** 2 for o, mm in zip(offsets, spacing_mm, strict=True)) < radius_mm**2
+    found &= random.random(found.shape) < 0.999
+    near = np.zeros_like(found)
+    near[:, :, : int(random.integers(20, 60))] = True
+    expected = _stray_by_whole_arrays(found, near, spacing_mm)
+    assert np.array_equal(stray(found, near, spacing_mm), expected)
 
 
 def test_boxes_whose_margins_meet_are_merged() -> None:
