@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,13 +87,8 @@ def draw_overlay(
     pen = _Pen(ImageDraw.Draw(picture))
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
-    def section(plane: Plane) -> NDArray[np.uint8]:
-        return painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER))
-
-    # Sampling is most of the work, and scipy does it without holding Python back.
-    with ThreadPoolExecutor(len(planes)) as threads:
-        sections = list(threads.map(section, planes))
-    for plane, pixels, (column, row) in zip(planes, sections, cells, strict=False):
+    for plane, (column, row) in zip(planes, cells, strict=False):
+        pixels = painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER))
         cell = (
             round((left, right)[column] * scale),
             round((top_mm, bottom_mm)[row] * scale),
@@ -113,7 +107,7 @@ def write_overlay(picture: Image.Image, path: Path) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    picture.save(path, format="PNG", optimize=False, compress_level=6)
+    picture.save(path, format="PNG", optimize=False, compress_level=3)
 
 
 def painted(hu: NDArray[np.float32], ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

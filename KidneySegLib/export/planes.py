@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +49,23 @@ class Plane:
         columns, rows = (max(1, round(mm * pixels_per_mm)) for mm in self.size_mm)
         return rows, columns
 
-    def points(self, rows: NDArray[Any], columns: NDArray[Any], pixels_per_mm: float) -> Points:
-        """World positions (n, 3) of the middles of pixels; fractions are allowed."""
-        height, width = self.shape(pixels_per_mm)
-        u = (columns + 0.5 - width / 2) / pixels_per_mm
-        v = (rows + 0.5 - height / 2) / pixels_per_mm
-        across, down = np.array(self.across, dtype=np.float64), np.array(self.down, dtype=np.float64)
-        world: Points = np.array(self.centre_mm) + u[:, None] * across + v[:, None] * down
-        return world
+    def pixel_mm(self, row: float, column: float, pixels_per_mm: float) -> tuple[float, float, float]:
+        """World position of the middle of a pixel."""
+        rows, columns = self.shape(pixels_per_mm)
+        right, down = column + 0.5 - columns / 2, row + 0.5 - rows / 2
+        x, y, z = (
+            middle + (right * a + down * d) / pixels_per_mm
+            for middle, a, d in zip(self.centre_mm, self.across, self.down, strict=True)
+        )
+        return x, y, z
+
+    def pixels(self, world_mm: Points, pixels_per_mm: float) -> Points:
+        """Rows and columns (n, 2), fractions of pixels, of world positions (n, 3) as they are seen in the plane."""
+        rows, columns = self.shape(pixels_per_mm)
+        away = world_mm - np.array(self.centre_mm)
+        sizes = np.array([rows, columns]) / 2 - 0.5
+        found: Points = away @ np.array([self.down, self.across], dtype=np.float64).T * pixels_per_mm + sizes
+        return found
 
 
 def choose_planes(labels: sitk.Image, image: sitk.Image) -> list[Plane]:
@@ -101,12 +112,8 @@ def choose_planes(labels: sitk.Image, image: sitk.Image) -> list[Plane]:
 
 def sample_hu(plane: Plane, image: sitk.Image, pixels_per_mm: float) -> NDArray[np.float32]:
     """HU of a plane (rows, columns), linear between voxels; air outside the scan."""
-    import SimpleITK as sitk
-
-    shape = plane.shape(pixels_per_mm)
-    rows, columns = (axis.ravel() for axis in np.indices(shape))
-    index = VoxelGrid.of(image).index(plane.points(rows, columns, pixels_per_mm))
-    return _interpolate(sitk.GetArrayViewFromImage(image), index, AIR_HU).reshape(shape)
+    rows, columns = plane.shape(pixels_per_mm)
+    return _sample(plane, image, pixels_per_mm, 1, slice(0, rows), slice(0, columns), AIR_HU)
 
 
 def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float, finer: int) -> NDArray[np.uint8]:
@@ -116,32 +123,30 @@ def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float, finer:
     """
     import SimpleITK as sitk
 
-    rows, columns = plane.shape(pixels_per_mm)
-    out = np.zeros((rows * finer, columns * finer), dtype=np.uint8)
-    whole = sitk.GetArrayViewFromImage(labels)
-    tight = bounding_box(whole)
+    rows, columns = (n * finer for n in plane.shape(pixels_per_mm))
+    out = np.zeros((rows, columns), dtype=np.uint8)
+    values = sitk.GetArrayViewFromImage(labels)
+    tight = bounding_box(values)
     if tight is None:
         return out
-    box = padded(tight, 1, whole.shape)
-    values, start, grid = whole[box], [side.start for side in box], VoxelGrid.of(labels)
-    # Only near the kidneys is there anything to paint; a look at nearest voxels says where that is.
-    r, c = (axis.ravel() for axis in np.indices((rows, columns)))
-    nearest = np.rint(grid.index(plane.points(r, c, pixels_per_mm)) - start).astype(np.int64)
-    inside = ((nearest >= 0) & (nearest < np.array(values.shape))).all(axis=1)
-    touched = np.zeros((rows, columns), dtype=np.bool_)
-    touched[r[inside], c[inside]] = values[tuple(nearest[inside].T)] > 0
-    reach = 1 + int(np.ceil(pixels_per_mm * max(grid.spacing_mm)))
-    r, c = np.nonzero(np.kron(_widened(touched, reach), np.ones((finer, finer), dtype=np.bool_)))
-    middle = (finer - 1) / 2 / finer
-    index = grid.index(plane.points(r / finer - middle, c / finer - middle, pixels_per_mm)) - start
-    best = np.zeros(len(r), dtype=np.float32)
-    free = np.ones(len(r), dtype=np.float32)
-    found = np.zeros(len(r), dtype=np.uint8)
+    # Only where the labels' box is seen is there anything to paint.
+    box = padded(tight, 1, values.shape)
+    corners = VoxelGrid.of(labels).world(np.array(list(product(*((s.start - 1, s.stop) for s in box)))))
+    seen = plane.pixels(corners, pixels_per_mm) * finer
+    r, c = (
+        slice(max(0, math.floor(low)), min(count, math.ceil(high) + finer))
+        for low, high, count in zip(seen.min(axis=0), seen.max(axis=0), (rows, columns), strict=True)
+    )
+    if r.start >= r.stop or c.start >= c.stop:
+        return out
+    part = sitk.RegionOfInterest(labels, [s.stop - s.start for s in box[::-1]], [s.start for s in box[::-1]])
+    present = np.unique(values[box])
+    best = np.zeros((r.stop - r.start, c.stop - c.start), dtype=np.float32)
+    free, found = np.ones_like(best), np.zeros(best.shape, dtype=np.uint8)
     for label in LABELS:
-        mask = values == label.id
-        if not mask.any():
+        if label.id not in present:
             continue
-        share = _interpolate(mask.astype(np.float32), index, 0.0)
+        share = _sample(plane, part == label.id, pixels_per_mm, finer, r, c, 0.0)
         free -= share
         better = share > best
         best[better], found[better] = share[better], label.id
@@ -150,29 +155,35 @@ def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float, finer:
     return out
 
 
-def _widened(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    from scipy import ndimage
+def _sample(
+    plane: Plane, image: sitk.Image, pixels_per_mm: float, finer: int, rows: slice, columns: slice, outside: float
+) -> NDArray[np.float32]:
+    """Values of a part of a plane, linear between voxels; rows and columns are `finer` times finer than its pixels.
 
-    wide: NDArray[np.bool_] = ndimage.maximum_filter(mask, 2 * reach + 1)
-    return wide
+    Half a voxel beyond the last centre still belongs to the last voxel, as ITK has it.
+    """
+    import SimpleITK as sitk
+
+    normal = np.cross(plane.across, plane.down)
+    sampled = sitk.Resample(
+        image,
+        [columns.stop - columns.start, rows.stop - rows.start, 1],
+        sitk.Transform(3, sitk.sitkIdentity),
+        sitk.sitkLinear,
+        plane.pixel_mm((rows.start + 0.5) / finer - 0.5, (columns.start + 0.5) / finer - 0.5, pixels_per_mm),
+        [1 / pixels_per_mm / finer, 1 / pixels_per_mm / finer, 1.0],
+        np.stack([plane.across, plane.down, normal], axis=1).astype(float).ravel().tolist(),
+        outside,
+        sitk.sitkFloat32,
+    )
+    values: NDArray[np.float32] = sitk.GetArrayFromImage(sampled)[0]
+    return values
 
 
 def windowed(hu: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Grey values 0 to 255 of `WINDOW_HU`."""
     low, high = WINDOW_HU
     return (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def _interpolate(values: NDArray[Any], index: Points, outside: float) -> NDArray[np.float32]:
-    from scipy import ndimage
-
-    # Half a voxel beyond the last centre still belongs to the last voxel.
-    last = np.array(values.shape) - 1
-    near = ((index >= -0.5) & (index <= last + 0.5)).all(axis=1)
-    out = np.full(len(index), outside, dtype=np.float32)
-    inside = np.clip(index[near], 0, last)
-    out[near] = ndimage.map_coordinates(values, inside.T, output=np.float32, order=1, prefilter=False)
-    return out
 
 
 def _kidney_points(labels: sitk.Image) -> dict[Side, Points]:
