@@ -29,9 +29,11 @@ def on_whole_grid(labels: sitk.Image, image: sitk.Image) -> sitk.Image:
     offset = offset_in(VoxelGrid.of(labels), VoxelGrid.of(image))
     if offset is None:
         raise InputError("The label map does not lie on the grid of the scan. Give a label map made on this scan.")
-    above = [n - o - m for n, o, m in zip(image.GetSize(), offset, labels.GetSize(), strict=True)]
-    whole: sitk.Image = sitk.ConstantPad(sitk.Cast(labels, sitk.sitkUInt8), offset, above, 0)
+    whole = sitk.Image(image.GetSize(), sitk.sitkUInt8)
     whole.CopyInformation(image)
+    whole[tuple(slice(o, o + m) for o, m in zip(offset, labels.GetSize(), strict=True))] = sitk.Cast(
+        labels, sitk.sitkUInt8
+    )
     return whole
 
 
