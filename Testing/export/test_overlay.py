@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from scipy import ndimage
 
 from KidneySegLib.export import overlay
 from KidneySegLib.export.overlay import FINER, draw_overlay, painted
@@ -77,6 +78,49 @@ def test_labels_of_a_plane_are_those_of_the_voxels() -> None:
     # Corners are rounded by up to one voxel, edges are not.
     assert np.count_nonzero(ids != expected) <= 4 * 4
     np.testing.assert_array_equal(ids[20], expected[20])
+
+
+def _point_by_point(plane: Plane, image: sitk.Image, pixels_per_mm: float, finer: int, outside: float) -> np.ndarray:
+    """A plane's values, each place asked for by itself."""
+    rows, columns = plane.shape(pixels_per_mm)
+    values = sitk.GetArrayFromImage(image).astype(np.float64)
+    last = np.array(values.shape) - 1
+    found = np.full((rows * finer, columns * finer), outside)
+    for r, c in np.ndindex(found.shape):
+        right = ((c + 0.5) / finer - columns / 2) / pixels_per_mm
+        down = ((r + 0.5) / finer - rows / 2) / pixels_per_mm
+        at = np.array(plane.centre_mm) + right * np.array(plane.across) + down * np.array(plane.down)
+        index = np.array(image.TransformPhysicalPointToContinuousIndex(at))[::-1]
+        if ((index >= -0.5) & (index <= last + 0.5)).all():
+            place = np.clip(index, 0, last)[:, None]
+            found[r, c] = ndimage.map_coordinates(values, place, order=1, prefilter=False)[0]
+    return found
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())
+def test_sampling_is_the_same_as_point_by_point(direction: np.ndarray) -> None:
+    random = np.random.default_rng(3)
+    # Off the pixels, so that none lies on the scan's outer faces, which belong to it or not.
+    image = empty_image(direction, (0.9, 1.7, 4.0), (1.03, -2.07, 0.11), (28, 30, 24))
+    scan = sitk.GetImageFromArray(random.normal(0, 100, image.GetSize()[::-1]).astype(np.float32))
+    scan.CopyInformation(image)
+    np.testing.assert_allclose(
+        sample_hu(AXIAL, scan, 1.3), _point_by_point(AXIAL, scan, 1.3, 1, AIR_HU), atol=0.01, rtol=1e-5
+    )
+    # Blocks of a few voxels, some at the border; two labels that touch.
+    blocks = np.kron(random.choice([0, 0, 1, 2], (8, 12, 20)), np.ones((3, 3, 3), np.uint8)).astype(np.uint8)
+    size = image.GetSize()[::-1]
+    ids = np.zeros(size, np.uint8)
+    part = blocks[tuple(slice(0, n) for n in size)]
+    ids[tuple(slice(0, n) for n in part.shape)] = part
+    labels = sitk.GetImageFromArray(ids)
+    labels.CopyInformation(image)
+    shares = [_point_by_point(AXIAL, sitk.Cast(labels == i, sitk.sitkFloat32), 1.3, 2, 0.0) for i in (1, 2)]
+    expected = np.where(1 - shares[0] - shares[1] > 0.5, 0, np.where(shares[1] > shares[0], 2, 1))
+    # Places where two shares are equal but for rounding may go either way.
+    certain = (np.abs(shares[0] - shares[1]) > 1e-4) & (np.abs(shares[0] + shares[1] - 0.5) > 1e-4)
+    assert (expected[certain] > 0).any()
+    np.testing.assert_array_equal(sample_labels(AXIAL, labels, 1.3, 2)[certain], expected[certain])
 
 
 def test_planes_show_both_kidneys_at_one_scale(case: Case) -> None:
