@@ -26,14 +26,22 @@ def on_whole_grid(labels: sitk.Image, image: sitk.Image) -> sitk.Image:
     """
     import SimpleITK as sitk
 
-    offset = offset_in(VoxelGrid.of(labels), VoxelGrid.of(image))
-    if offset is None:
+    whole = set_into_grid(labels, image, sitk.sitkUInt8)
+    if whole is None:
         raise InputError("The label map does not lie on the grid of the scan. Give a label map made on this scan.")
-    whole = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    return whole
+
+
+def set_into_grid(part: sitk.Image, image: sitk.Image, pixel_type: int) -> sitk.Image | None:
+    """Values on a part of a scan's grid, set into the whole grid with 0 elsewhere; None if they lie on another grid."""
+    import SimpleITK as sitk
+
+    offset = offset_in(VoxelGrid.of(part), VoxelGrid.of(image))
+    if offset is None:
+        return None
+    whole = sitk.Image(image.GetSize(), pixel_type)
     whole.CopyInformation(image)
-    whole[tuple(slice(o, o + m) for o, m in zip(offset, labels.GetSize(), strict=True))] = sitk.Cast(
-        labels, sitk.sitkUInt8
-    )
+    whole[tuple(slice(o, o + n) for o, n in zip(offset, part.GetSize(), strict=True))] = sitk.Cast(part, pixel_type)
     return whole
 
 

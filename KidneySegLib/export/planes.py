@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,8 +62,8 @@ class Plane:
         """Rows and columns (n, 2), fractions of pixels, of world positions (n, 3) as they are seen in the plane."""
         rows, columns = self.shape(pixels_per_mm)
         away = world_mm - np.array(self.centre_mm)
-        sizes = np.array([rows, columns]) / 2 - 0.5
-        found: Points = away @ np.array([self.down, self.across], dtype=np.float64).T * pixels_per_mm + sizes
+        middle = np.array([rows, columns]) / 2 - 0.5
+        found: Points = away @ np.array([self.down, self.across], dtype=np.float64).T * pixels_per_mm + middle
         return found
 
 
@@ -131,8 +130,8 @@ def sample_labels(plane: Plane, labels: sitk.Image, pixels_per_mm: float, finer:
         return out
     # Only where the labels' box is seen is there anything to paint.
     box = padded(tight, 1, values.shape)
-    corners = VoxelGrid.of(labels).world(np.array(list(product(*((s.start - 1, s.stop) for s in box)))))
-    seen = plane.pixels(corners, pixels_per_mm) * finer
+    around = VoxelGrid.of(labels).part(tuple(s.start - 1 for s in box), tuple(s.stop + 1 for s in box))
+    seen = plane.pixels(around.corners(), pixels_per_mm) * finer
     r, c = (
         slice(max(0, math.floor(low)), min(count, math.ceil(high) + finer))
         for low, high, count in zip(seen.min(axis=0), seen.max(axis=0), (rows, columns), strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.inference.grid import Box, Grid, float3, size3
+from KidneySegLib.inference.grid import Box, Grid, bounds_of, float3, size3
 from KidneySegLib.inference.tiling import fit_tile
 from KidneySegLib.models.bundle import BundleSpec, Size, SpacingMm
 
@@ -103,11 +103,14 @@ def stray(mask: NDArray[np.bool_], near: NDArray[np.bool_], spacing_mm: SpacingM
     from scipy import ndimage
 
     far = mask & ~near
-    if not far.any():
+    strays = bounds_of(far)
+    if strays is None:
         return far
     # Distances are taken where they decide something: within the mask, and no further from what is far than a tip is
     # long. Beyond a voxel round the mask nothing is nearer to it.
-    whole, tip_mm = _extent(mask, (1, 1, 1)), 3 * STALK_RADIUS_MM
+    filled, shape, tip_mm = bounds_of(mask), size3(mask.shape), 3 * STALK_RADIUS_MM
+    assert filled is not None
+    whole = filled.grown((1, 1, 1), shape).slices
     cores = np.zeros_like(mask)
     depths_mm, _ = _to_nearest(~mask[whole], mask[whole], spacing_mm)
     cores[whole][mask[whole]] = depths_mm > STALK_RADIUS_MM
@@ -116,7 +119,7 @@ def stray(mask: NDArray[np.bool_], near: NDArray[np.bool_], spacing_mm: SpacingM
     if not attached.size:
         return far
     # What is thinner than a core, such as a pole's tip, goes with the nearest one.
-    there = _extent(far, [math.ceil(tip_mm / mm) for mm in spacing_mm])
+    there = strays.grown(size3(math.ceil(tip_mm / mm) for mm in spacing_mm), shape).slices
     if cores[there].any():
         distances_mm, nearest = _to_nearest(cores[there], far[there], spacing_mm)
         stays = np.isin(components[there][nearest], attached) & (distances_mm <= tip_mm)
@@ -138,14 +141,6 @@ def _to_nearest(
     nearest = tuple(along[at] for along in found)
     steps_mm = [(n - a) * mm for n, a, mm in zip(nearest, at, spacing_mm, strict=True)]
     return np.sqrt(sum(np.square(step) for step in steps_mm)), nearest
-
-
-def _extent(mask: NDArray[np.bool_], margin: Sequence[int]) -> tuple[slice, ...]:
-    """Where a mask that is not empty lies in its array, with a margin in voxels."""
-    from scipy import ndimage
-
-    (place,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(slice(max(0, s.start - voxels), s.stop + voxels) for s, voxels in zip(place, margin, strict=True))
 
 
 def merge_overlapping(boxes: Sequence[Box]) -> tuple[Box, ...]:

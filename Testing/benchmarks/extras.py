@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +43,7 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from KidneySegLib.inference.heap import freed_memory_kept
+    from KidneySegLib.inference.timing import seconds_in_turn
     from KidneySegLib.training.config import NetworkConfig
     from KidneySegLib.training.ema import WeightAverage
     from KidneySegLib.training.trainer import Trainer
@@ -83,10 +82,10 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
         with freed_memory_kept():
             for _ in range(2):
                 ours.learn(given, target, None)
-            return _seconds(lambda: ours.learn(given, target, None))
+            return seconds_in_turn([lambda: ours.learn(given, target, None)], 1)[0]
 
     def their_step() -> float:
-        return _seconds(lambda: trainer.train_step({"data": image, "target": targets}))
+        return seconds_in_turn([lambda: trainer.train_step({"data": image, "target": targets})], 1)[0]
 
     their_step()
     seconds: dict[str, list[float]] = {"nnunet": [], "ours": []}
@@ -94,12 +93,6 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
         seconds["nnunet"].append(their_step())
         seconds["ours"].append(our_step())
     return seconds
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
 
 
 def cache_note(path: Path) -> str:

@@ -131,6 +131,7 @@ def _train(network: Any, planned: Planned) -> None:
 
     network.train()
     tiles = _tiles(planned)
+    with_kidney = [tile for tile in tiles if tile[1][0].any()]
     optimiser = torch.optim.AdamW(network.parameters(), 6e-4, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, planned.training_steps + 1)
     machine = processor()
@@ -138,7 +139,9 @@ def _train(network: Any, planned: Planned) -> None:
     random = np.random.default_rng(7)
     left_out = 0
     for step in range(planned.training_steps):
-        hu, regions = _patch(tiles, planned.training_patches[step % len(planned.training_patches)], random)
+        round_kidney = random.random() < KIDNEY_SHARE
+        size = planned.training_patches[step % len(planned.training_patches)]
+        hu, regions = _patch(with_kidney if round_kidney else tiles, size, random, round_kidney=round_kidney)
         noise = torch.from_numpy(random.normal(0, NOISE_HU / FOREGROUND["std"], hu.shape))
         gain, offset = random.uniform(1 - GAIN, 1 + GAIN), random.uniform(-OFFSET_HU, OFFSET_HU) / FOREGROUND["std"]
         image = gain * torch.from_numpy(hu) + offset + noise.float()
@@ -192,13 +195,14 @@ def _tiles(planned: Planned) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _patch(
-    tiles: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int, int], random: np.random.Generator
+    tiles: list[tuple[np.ndarray, np.ndarray]],
+    size: tuple[int, int, int],
+    random: np.random.Generator,
+    *,
+    round_kidney: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A part of a random tile: round a voxel of its kidney, or anywhere (`KIDNEY_SHARE`)."""
-    with_kidney = [tile for tile in tiles if tile[1][0].any()]
-    round_kidney = random.random() < KIDNEY_SHARE
-    chosen = with_kidney if round_kidney else tiles
-    hu, regions = chosen[int(random.integers(len(chosen)))]
+    """A part of a random tile: round a voxel of the kidney that each has, or anywhere."""
+    hu, regions = tiles[int(random.integers(len(tiles)))]
     room = [n - s for n, s in zip(hu.shape, size, strict=True)]
     start = [int(random.integers(r + 1)) for r in room]
     if round_kidney:

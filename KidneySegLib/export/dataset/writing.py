@@ -64,7 +64,7 @@ def write_revision(
 
     from KidneySegLib import __version__
     from KidneySegLib.export.dataset.dataset import now
-    from KidneySegLib.export.label_maps import on_whole_grid, write_image
+    from KidneySegLib.export.label_maps import on_whole_grid, set_into_grid, write_image
 
     place.mkdir()
     whole = on_whole_grid(labels, scan.image)
@@ -81,7 +81,10 @@ def write_revision(
         changes, changed = _changes(sitk.GetArrayViewFromImage(before), voxels, ml)
         origin = told.origin or (Origin.CORRECTED if changed else Origin.AUTOMATIC)
     if uncertainty is not None:
-        write_image(_whole_float(uncertainty, scan.image), place / records.UNCERTAINTY)
+        uncertain = set_into_grid(uncertainty, scan.image, sitk.sitkFloat32)
+        if uncertain is None:
+            raise InputError("The uncertainty map does not lie on the grid of the scan. Leave it out.")
+        write_image(uncertain, place / records.UNCERTAINTY)
     files = {path.name: file_sha256(path) for path in sorted(place.iterdir())}
     revision = Revision(
         folder=place,
@@ -134,20 +137,6 @@ def plain_image(image: sitk.Image) -> sitk.Image:
     plain: sitk.Image = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image))
     plain.CopyInformation(image)
     return plain
-
-
-def _whole_float(part: sitk.Image, image: sitk.Image) -> sitk.Image:
-    import SimpleITK as sitk
-
-    from KidneySegLib.postprocessing.grid import VoxelGrid, offset_in
-
-    offset = offset_in(VoxelGrid.of(part), VoxelGrid.of(image))
-    if offset is None:
-        raise InputError("The uncertainty map does not lie on the grid of the scan. Leave it out.")
-    above = [n - o - m for n, o, m in zip(image.GetSize(), offset, part.GetSize(), strict=True)]
-    whole: sitk.Image = sitk.ConstantPad(sitk.Cast(part, sitk.sitkFloat32), offset, above, 0.0)
-    whole.CopyInformation(image)
-    return whole
 
 
 def _counts(voxels: NDArray[Any]) -> NDArray[np.int64]:
