@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.distances import distances_mm
 from KidneySegLib.inference.grid import Box, Grid, bounds_of, float3, size3
 from KidneySegLib.inference.tiling import fit_tile
 from KidneySegLib.models.bundle import BundleSpec, Size, SpacingMm
@@ -79,7 +80,7 @@ def within_reach(kidney: NDArray[np.bool_], overview: Grid, fine: Grid, region: 
     seen = large[components]
     if not seen.any():
         return np.zeros(region.shape, dtype=bool)
-    near = ndimage.distance_transform_edt(~seen, sampling=overview.spacing_mm) <= REACH_MM
+    near = distances_mm(seen, overview.spacing_mm) <= REACH_MM
     nearest = []
     for axis in range(3):
         position_mm = fine.first_mm[axis] + fine.spacing_mm[axis] * np.arange(region.start[axis], region.stop[axis])
@@ -112,35 +113,19 @@ def stray(mask: NDArray[np.bool_], near: NDArray[np.bool_], spacing_mm: SpacingM
     assert filled is not None
     whole = filled.grown((1, 1, 1), shape).slices
     cores = np.zeros_like(mask)
-    depths_mm, _ = _to_nearest(~mask[whole], mask[whole], spacing_mm)
-    cores[whole][mask[whole]] = depths_mm > STALK_RADIUS_MM
-    components, _ = ndimage.label(cores)
-    attached = np.unique(components[near & cores])
-    if not attached.size:
+    cores[whole] = distances_mm(~mask[whole], spacing_mm) > STALK_RADIUS_MM
+    components, count = ndimage.label(cores)
+    attached = np.zeros(count + 1, dtype=bool)
+    attached[components[near & cores]] = True
+    if not attached.any():
         return far
     # What is thinner than a core, such as a pole's tip, goes with the nearest one.
     there = strays.grown(size3(math.ceil(tip_mm / mm) for mm in spacing_mm), shape).slices
-    if cores[there].any():
-        distances_mm, nearest = _to_nearest(cores[there], far[there], spacing_mm)
-        stays = np.isin(components[there][nearest], attached) & (distances_mm <= tip_mm)
-        far[there][far[there]] = ~stays
+    hangs = attached[components[there]]
+    to_attached_mm = distances_mm(hangs, spacing_mm)
+    to_others_mm = distances_mm(cores[there] & ~hangs, spacing_mm)
+    far[there] &= (to_attached_mm > tip_mm) | (to_others_mm < to_attached_mm)
     return far
-
-
-def _to_nearest(
-    targets: NDArray[np.bool_], places: NDArray[np.bool_], spacing_mm: SpacingMm
-) -> tuple[NDArray[np.float64], tuple[NDArray[np.int32], ...]]:
-    """How far each of some places (z, y, x) is from the nearest target, in mm, and the indices of that target.
-
-    Distances of these places only: scipy's own, of all voxels in double precision, take longer than the search.
-    """
-    from scipy import ndimage
-
-    found = ndimage.distance_transform_edt(~targets, spacing_mm, return_distances=False, return_indices=True)
-    at = np.nonzero(places)
-    nearest = tuple(along[at] for along in found)
-    steps_mm = [(n - a) * mm for n, a, mm in zip(nearest, at, spacing_mm, strict=True)]
-    return np.sqrt(sum(np.square(step) for step in steps_mm)), nearest
 
 
 def merge_overlapping(boxes: Sequence[Box]) -> tuple[Box, ...]:

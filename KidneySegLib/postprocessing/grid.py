@@ -64,7 +64,8 @@ class VoxelGrid:
 
     def world(self, index_zyx: NDArray[Any]) -> Points:
         """World positions (n, 3) as x, y, z of voxel indices (n, 3) as z, y, x; fractions are allowed."""
-        world: Points = np.asarray(index_zyx, dtype=np.float64)[:, ::-1] @ self.linear.T + self.origin_mm
+        # The matrix is turned round, not the indices: those, turned, are no block of memory that BLAS would take.
+        world: Points = np.asarray(index_zyx, dtype=np.float64) @ self.linear.T[::-1] + self.origin_mm
         return world
 
     def index(self, world_xyz: Points) -> Points:
