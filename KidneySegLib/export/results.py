@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from KidneySegLib.progress import Progress
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+    from PIL import Image
 
     from KidneySegLib.ct.phase import PhaseEstimate
     from KidneySegLib.ct.scan import CtScan
@@ -68,7 +70,9 @@ def write_results(
     progress = progress or Progress()
     progress.report("write", 0.0)
     facts = make_provenance(provenance, case_id=case_id, scan=scan, phase=phase, flags=table.flags, notes=table.notes)
-    with new_results_folder(folder) as place:
+    with new_results_folder(folder) as place, ThreadPoolExecutor(1) as beside:
+        # Drawing and packing take as long as each other, and each takes one thread.
+        drawn = beside.submit(_draw, place / OVERLAY, case_id, scan, labels, table)
         write_image(on_whole_grid(labels, scan.image), place / SEGMENTATION)
         progress.report("write", 0.3)
         write_seg_nrrd(labels, scan.image, place / SEG_NRRD)
@@ -76,8 +80,7 @@ def write_results(
             write_image(on_whole_grid(raw_labels, scan.image), place / RAW_LABELS)
         progress.report("write", 0.5)
         (place / VOLUMES).write_bytes(csv_text(table).encode("utf-8"))
-        picture = draw_overlay(labels, scan.image, case_id=case_id, table=table)
-        write_overlay(picture, place / OVERLAY)
+        picture = drawn.result()
         progress.report("write", 0.8)
         page = report_html(case_id=case_id, table=table, picture=picture, provenance=facts, phase=phase)
         (place / REPORT).write_bytes(page.encode("utf-8"))
@@ -85,3 +88,9 @@ def write_results(
         progress.check()
     progress.report("write", 1.0)
     return facts
+
+
+def _draw(path: Path, case_id: str, scan: CtScan, labels: sitk.Image, table: MeasurementTable) -> Image.Image:
+    picture = draw_overlay(labels, scan.image, case_id=case_id, table=table)
+    write_overlay(picture, path)
+    return picture
