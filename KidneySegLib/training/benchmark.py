@@ -12,10 +12,12 @@ import torch
 from KidneySegLib.training.config import EmbeddedConfig
 from KidneySegLib.training.feed import SampleFeed
 from KidneySegLib.training.network_run import make_pools, sample_source, training_device
+from KidneySegLib.training.process_settings import settings_for_learning
 from KidneySegLib.training.seeds import TRAINING_SEEDS
 from KidneySegLib.training.trainer import StepOptions, Trainer
 
 
+@settings_for_learning()
 def _rate(action: Callable[[], object], seconds: float, device: torch.device, warm: int = 3) -> float:
     """Calls a second."""
 

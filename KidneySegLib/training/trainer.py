@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from KidneySegLib.errors import Cancelled, InputError
-from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
@@ -22,13 +21,13 @@ from KidneySegLib.training.augment import AugmentSettings, Normalisation, augmen
 from KidneySegLib.training.augment_scanner import average_pool
 from KidneySegLib.training.checkpoint import load_safely, save_atomically, shipped_weights
 from KidneySegLib.training.config import NetworkConfig
-from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.losses import deep_loss
 from KidneySegLib.training.patch import centre
 from KidneySegLib.training.pool import SamplePool
 from KidneySegLib.training.precision import autocast
+from KidneySegLib.training.process_settings import settings_for_learning
 from KidneySegLib.training.recipe_file import updated
 from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
@@ -259,8 +258,7 @@ class Trainer:
         self.network.load_state_dict({**fresh, **{k: v.to(fresh[k].dtype) for k, v in given.items()}})
         self.average = WeightAverage(self.network, self.config.average_decay)
 
-    @freed_memory_kept()
-    @denormals_as_zero()
+    @settings_for_learning()
     def run(self, budget: Budget, folder: Path, progress: Progress, next_seed: Any = None) -> None:
         """Train until the budget is used; at the end validate, save and plot.
 

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from KidneySegLib.errors import Cancelled, InputError
-from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.weights import load_weights
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
-from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.ema import WeightAverage
 from KidneySegLib.training.log import TrainingLog, plot_log
 from KidneySegLib.training.precision import autocast, faster_in_bfloat16
+from KidneySegLib.training.process_settings import settings_for_learning
 from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.two_stage.config import StageConfig, TwoStageConfig
@@ -128,8 +127,7 @@ class StageTrainer:
         used = Budget(self.own.minutes, self.own.steps).used(self.step, self.seconds)
         return used >= 1 and (folder / WEIGHTS_FILE).exists()
 
-    @freed_memory_kept()
-    @denormals_as_zero()
+    @settings_for_learning()
     def run(self, folder: Path, progress: Progress) -> None:
         """Train until the budget is used; leave ``weights.pt``, ``checkpoint.pt`` and ``log.csv``.
 

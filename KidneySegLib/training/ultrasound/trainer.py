@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from KidneySegLib.errors import Cancelled, InputError
-from KidneySegLib.inference.heap import freed_memory_kept
 from KidneySegLib.networks import build_network
 from KidneySegLib.networks.triple_concat import TripleConcat
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.checkpoint import load_safely, save_atomically
-from KidneySegLib.training.denormals import denormals_as_zero
 from KidneySegLib.training.log import TrainingLog
 from KidneySegLib.training.precision import autocast
+from KidneySegLib.training.process_settings import settings_for_learning
 from KidneySegLib.training.same_recipe import check_same_recipe
 from KidneySegLib.training.schedule import Budget, rate_factor
 from KidneySegLib.training.ultrasound.augment import augment, plain
@@ -107,8 +106,7 @@ class UltrasoundTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.best = int(state["step"]), float(state["seconds"]), float(state["best"])
 
-    @freed_memory_kept()
-    @denormals_as_zero()
+    @settings_for_learning()
     def run(self, progress: Progress) -> dict[str, Tensor]:
         """Train to the end and give the weights that did best in validation (the last ones without validation).
 
