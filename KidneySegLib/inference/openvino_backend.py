@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from KidneySegLib.errors import DeviceError, ModelError
+from KidneySegLib.errors import ModelError
 from KidneySegLib.inference.backend import OutOfDeviceMemoryError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo
 from KidneySegLib.inference.exact_normalisation import normalise_exactly
 from KidneySegLib.inference.heap import give_back_freed
-from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
+from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino, refusal
 from KidneySegLib.inference.three_products import split_convolutions, three_products_pay
 from KidneySegLib.inference.tiling import Float32, OnTile, TilePlan, accumulate
 from KidneySegLib.models.bundle import Bundle
@@ -83,7 +83,7 @@ class OpenVinoBackend:
                 try:
                     requests.append(self._core.compile_model(fixed, self._target, self._options).create_infer_request())
                 except RuntimeError as error:
-                    raise _explain(error, self.device) from error
+                    raise _explained(error, self.device, self.precision) from error
             self._compiled[shape] = requests
         return self._compiled[shape]
 
@@ -94,7 +94,7 @@ class OpenVinoBackend:
             try:
                 logits = request.infer([tiles], share_inputs=True, share_outputs=True)[0]
             except RuntimeError as error:
-                raise _explain(error, self.device) from error
+                raise _explained(error, self.device, self.precision) from error
             if total is None:
                 # The request's own buffer, overwritten by the next tile: used up before that, or copied for a sum.
                 total = logits if len(requests) == 1 else np.array(logits, dtype=np.float32)
@@ -137,8 +137,7 @@ class OpenVinoBackend:
         give_back_freed()
 
 
-def _explain(error: RuntimeError, device: str) -> Exception:
-    text = str(error)
-    if any(words in text.lower() for words in _MEMORY_WORDS):
-        return OutOfDeviceMemoryError(text)
-    return DeviceError(f"OpenVINO could not run the network on {device}: {text.strip()[:500]}. Choose --device cpu.")
+def _explained(error: RuntimeError, device: str, precision: str) -> Exception:
+    if any(words in str(error).lower() for words in _MEMORY_WORDS):
+        return OutOfDeviceMemoryError(str(error))
+    return refusal(error, device, precision)

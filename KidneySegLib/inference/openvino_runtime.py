@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from KidneySegLib.errors import DependencyError
+from KidneySegLib.errors import DependencyError, DeviceError
 from KidneySegLib.inference.threads import thread_count
 
 if TYPE_CHECKING:
@@ -54,6 +54,23 @@ def load_openvino() -> Any:
             sys.modules["openvino_telemetry"] = before  # type: ignore[assignment]
     _silence_loaded_telemetry()
     return openvino
+
+
+def refusal(error: RuntimeError, device: str, precision: str) -> DeviceError:
+    """What to tell the user where a device could not run a network, and what to choose instead.
+
+    Args:
+        error: what OpenVINO said.
+        device: id of the device.
+        precision: that it was asked to compute in.
+    """
+    if device != "cpu":
+        advice = "Choose --device cpu."
+    elif precision != "float32":
+        advice = "Choose --precision float32."
+    else:
+        advice = "Import the model again; if that does not help, the processor is one that OpenVINO does not support."
+    return DeviceError(f"OpenVINO could not run the network on {device}: {str(error).strip()[:500]}. {advice}")
 
 
 def put_in_place(node: Any, new: Any) -> None:

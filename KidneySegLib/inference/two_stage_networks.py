@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from KidneySegLib.errors import DeviceError, ModelError
+from KidneySegLib.errors import ModelError
 from KidneySegLib.inference.device import OPENVINO_NAMES, DeviceInfo, choose_precision
-from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino
+from KidneySegLib.inference.openvino_runtime import compile_options, load_openvino, refusal
 from KidneySegLib.inference.tiling import Float32
 from KidneySegLib.models.bundle import Bundle
 from KidneySegLib.models.store import verify_files
@@ -79,9 +79,7 @@ class TwoStageNetworks:
                     compiled[shape] = model.create_infer_request()
                 return np.array(compiled[shape].infer([batch])[0], dtype=np.float32)
             except RuntimeError as error:
-                raise DeviceError(
-                    f"OpenVINO could not run the network on {self.device}: {str(error)[:500]}. Choose --device cpu."
-                ) from error
+                raise refusal(error, self.device, self.precision) from error
 
         return run
 

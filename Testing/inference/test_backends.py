@@ -16,6 +16,7 @@ from KidneySegLib.errors import DeviceError, ModelError
 from KidneySegLib.inference.backend import make_backend, make_torch_backend
 from KidneySegLib.inference.device import DeviceInfo, cpu_device
 from KidneySegLib.inference.openvino_backend import OpenVinoBackend
+from KidneySegLib.inference.openvino_runtime import refusal
 from KidneySegLib.inference.tiling import TilePlan, plan_tiles
 from KidneySegLib.inference.torch_backend import TorchBackend
 from KidneySegLib.models import Bundle, write_bundle
@@ -181,6 +182,20 @@ def test_changed_files_are_refused(two_folds: Bundle, tmp_path: Path, make) -> N
 def test_torch_refuses_devices_that_it_does_not_know(two_folds: Bundle) -> None:
     with pytest.raises(DeviceError, match="intel-npu"):
         make_torch_backend(two_folds, DeviceInfo("NPU", "intel-npu", None, "intel-npu", False), "float32")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "advice"),
+    [
+        ("intel-gpu", "float16", "Choose --device cpu."),
+        ("cpu", "bfloat16", "Choose --precision float32."),
+        ("cpu", "float32", "Import the model again"),
+    ],
+)
+def test_a_refusal_advises_what_was_not_chosen_already(device: str, precision: str, advice: str) -> None:
+    said = str(refusal(RuntimeError(" no primitive\n"), device, precision))
+    assert said.startswith(f"OpenVINO could not run the network on {device}: no primitive. ")
+    assert advice in said
 
 
 def test_openvino_names_a_device_that_it_cannot_use(two_folds: Bundle) -> None:
