@@ -17,7 +17,7 @@ from KidneySegLib.postprocessing.case_flags import label_flags
 from KidneySegLib.postprocessing.cyst_or_mass import split_abnormality
 from KidneySegLib.postprocessing.grid import VoxelGrid, bounding_box, offset_in, place_of
 from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3, Group, drop_islands, group_pieces
-from KidneySegLib.postprocessing.landmarks import Body, Midline, find_midline, find_pelvis_top, sample_body
+from KidneySegLib.postprocessing.landmarks import Body, Landmarks, Midline, find_landmarks, sample_body
 from KidneySegLib.postprocessing.pieces import Piece, describe, find_pieces
 from KidneySegLib.postprocessing.plausible import DOUBTED, SEEN_SHARE, UNSEEN, found_twice, kidney_share, why_no_kidney
 from KidneySegLib.postprocessing.sides import FlagOfSide, Sided, find_sides
@@ -149,18 +149,15 @@ def _assign(
         numbers, pieces = find_pieces(codes, _IS_PARENCHYMA, _IS_SOLID, part, 0.0)
     progress.check()
     body = sample_body(image)
-    near = _near(body, pieces)
-    midline = find_midline(overview, body, near)
-    pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near, overview)
+    landmarks = find_landmarks(body, _near(body, pieces), overview)
+    midline = landmarks.midline
     notes: list[str] = []
     flags: list[FlagOfSide] = []
     sure: list[int] = []
     if clean:
         shares = [least_agreement(piece.samples_mm, () if kidney is None else (kidney,)) for piece in pieces]
         sure = [piece.number for piece, share in zip(pieces, shares, strict=True) if found_twice(piece, share)]
-        pieces, removed = _plausible_only(
-            pieces, numbers, codes, start_zyx, image, midline, pelvis_top_mm, overview, evidence, sure
-        )
+        pieces, removed = _plausible_only(pieces, numbers, codes, start_zyx, image, landmarks, evidence, sure)
         notes = [_says(piece, f"was removed: it {why}") for piece, why in removed]
         unseen = [piece for piece, why in removed if why in (UNSEEN, DOUBTED)]
         if any(piece.solid_mm3 >= OWN_KIDNEY_MM3 for piece in unseen):
@@ -174,7 +171,7 @@ def _assign(
         notes += [_says(group, "was removed: too small for a kidney") for group in islands]
     elif kept:
         groups = kept  # what else was drawn goes with the nearest of them
-    sided, case_flags = find_sides(groups, midline, pelvis_top_mm)
+    sided, case_flags = find_sides(groups, midline, landmarks.pelvis_top_mm)
     ids = np.zeros(codes.shape, dtype=np.uint8)
     for own in sided:
         progress.check()
@@ -217,9 +214,7 @@ def _plausible_only(
     codes: NDArray[np.uint8],
     start_zyx: tuple[int, ...],
     image: sitk.Image,
-    midline: Midline | None,
-    pelvis_top_mm: float | None,
-    overview: sitk.Image | None,
+    landmarks: Landmarks,
     evidence: Sequence[Evidence],
     sure: Collection[int],
 ) -> tuple[list[Piece], list[tuple[Piece, str]]]:
@@ -236,12 +231,12 @@ def _plausible_only(
     kept, removed = [], []
     values = [hu_of(piece) for piece in pieces]
     seen: list[float] = []
-    if overview is not None:
-        shown = [kidney_share(piece.tissue_mm, overview) >= SEEN_SHARE for piece in pieces]
+    if landmarks.overview is not None:
+        shown = [kidney_share(piece.tissue_mm, landmarks.overview) >= SEEN_SHARE for piece in pieces]
         seen = [float(np.median(hu)) for hu, is_shown in zip(values, shown, strict=True) if is_shown and hu.size]
     for piece, hu in zip(pieces, values, strict=True):
         agreement = least_agreement(piece.tissue_mm, evidence)
-        why = why_no_kidney(piece, hu, midline, pelvis_top_mm, overview, seen, agreement, piece.number in sure)
+        why = why_no_kidney(piece, hu, landmarks, seen, agreement, piece.number in sure)
         if why is None:
             kept.append(piece)
         else:

@@ -75,6 +75,21 @@ class Body:
     at_side_border: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Landmarks:
+    """What is known of the patient's anatomy, by which it is judged whether a piece is a kidney, and of which side.
+
+    Attributes:
+        midline: the patient's middle, if known.
+        pelvis_top_mm: world z of the iliac crests, if they are seen.
+        overview: the localiser's map (`OverviewLabel`), if there is one.
+    """
+
+    midline: Midline | None
+    pelvis_top_mm: float | None
+    overview: sitk.Image | None
+
+
 def sample_body(image: sitk.Image) -> Body:
     """The patient's outline on a coarse grid: the largest connected set of voxels denser than lung."""
     import SimpleITK as sitk
@@ -99,6 +114,13 @@ def sample_body(image: sitk.Image) -> Body:
         volume_mm3=grid.voxel_mm3 * float(np.prod(steps)),
         at_side_border=at_border,
     )
+
+
+def find_landmarks(body: Body, near_kidney: NDArray[np.bool_], overview: sitk.Image | None) -> Landmarks:
+    """Midline and pelvis (`find_midline`, `find_pelvis_top`) of a scan; arguments as there."""
+    midline = find_midline(overview, body, near_kidney)
+    pelvis_top_mm = None if midline is None else find_pelvis_top(body, midline, near_kidney, overview)
+    return Landmarks(midline, pelvis_top_mm, overview)
 
 
 def find_midline(overview: sitk.Image | None, body: Body, near_kidney: NDArray[np.bool_]) -> Midline | None:

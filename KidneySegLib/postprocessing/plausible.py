@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from KidneySegLib.labels import OverviewLabel
 from KidneySegLib.postprocessing.grid import Points, VoxelGrid
 from KidneySegLib.postprocessing.grouping import OWN_KIDNEY_MM3
-from KidneySegLib.postprocessing.landmarks import Midline
+from KidneySegLib.postprocessing.landmarks import Landmarks
 from KidneySegLib.postprocessing.pieces import Piece
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ BLADDER_BRIGHT_HU = 280.0
 def why_no_kidney(
     piece: Piece,
     hu: NDArray[np.float32],
-    midline: Midline | None,
-    pelvis_top_mm: float | None,
-    overview: sitk.Image | None,
+    landmarks: Landmarks,
     seen_medians_hu: Sequence[float] = (),
     agreement: float | None = None,
     twice: bool = False,
@@ -79,14 +77,12 @@ def why_no_kidney(
     Args:
         piece: the piece in question.
         hu: values of the scan over its parenchyma (over all of it where it has none); may be a sample.
-        midline: the patient's midline, if known.
-        pelvis_top_mm: world z of the iliac crests, if they are seen.
-        overview: the localiser's map, if there is one.
+        landmarks: of the patient.
         seen_medians_hu: median HU of each piece of the case that the localiser calls kidney for at least `SEEN_SHARE`.
         agreement: share of its parenchyma that every pass of the fine network finds, where that is known.
         twice: whether it is `found_twice`.
     """
-    seen = twice
+    midline, overview, seen = landmarks.midline, landmarks.overview, twice
     median = float(np.median(hu)) if len(hu) else None
     if overview is not None:
         share = overview_shares(piece.tissue_mm, overview)
@@ -113,9 +109,9 @@ def why_no_kidney(
         gas = float(np.mean(hu < GAS_HU))
         if gas > MAX_GAS:
             return f"holds gas like bowel ({gas:.0%} of it)"
-        if midline is not None and pelvis_top_mm is not None:
+        if midline is not None and landmarks.pelvis_top_mm is not None:
             x, _, z = piece.centre_mm
-            in_the_middle = abs(x - float(midline.at(z))) < BLADDER_OFFSET_MM and z < pelvis_top_mm
+            in_the_middle = abs(x - float(midline.at(z))) < BLADDER_OFFSET_MM and z < landmarks.pelvis_top_mm
             if in_the_middle and (median < BLADDER_DARK_HU or median > BLADDER_BRIGHT_HU):
                 return f"is the bladder (median {median:.0f} HU in the middle of the pelvis)"
     if midline is not None:
