@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from KidneySegLib.inference.threads import thread_count
 from KidneySegLib.models.bundle import SpacingMm
 
 
 def distances_mm(targets: NDArray[np.bool_], spacing_mm: SpacingMm) -> NDArray[np.float32]:
     """Distance of each voxel's centre to that of the nearest target; 0 on targets, infinite where there are none.
 
-    By ITK (Maurer, Qi and Raghavan, IEEE TPAMI 25:265, 2003) with all threads: a quarter of the time of scipy's
-    Euclidean distance transform, and the same distances to single precision.
+    By ITK (Maurer, Qi and Raghavan, IEEE TPAMI 25:265, 2003): a quarter of the time of scipy's Euclidean distance
+    transform with two threads, and the same distances to single precision.
 
     Args:
         targets: (z, y, x).
@@ -27,7 +28,11 @@ def distances_mm(targets: NDArray[np.bool_], spacing_mm: SpacingMm) -> NDArray[n
         return np.full(targets.shape, np.inf, dtype=np.float32)
     image = sitk.GetImageFromArray(targets.astype(np.uint8))
     image.SetSpacing(spacing_mm[::-1])
-    signed = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    transform = sitk.SignedMaurerDistanceMapImageFilter()
+    transform.SetInsideIsPositive(False)
+    transform.SetSquaredDistance(False)
+    transform.SetUseImageSpacing(True)
+    transform.SetNumberOfThreads(thread_count())
     # Within the targets it is how deep a voxel lies, below 0.
-    distances: NDArray[np.float32] = np.maximum(sitk.GetArrayViewFromImage(signed), np.float32(0))
+    distances: NDArray[np.float32] = np.maximum(sitk.GetArrayFromImage(transform.Execute(image)), np.float32(0))
     return distances
