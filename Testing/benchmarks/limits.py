@@ -14,18 +14,17 @@ _COPY_BYTES = 512 * 2**20
 def measure_limits(threads: int, device: str = "cpu") -> dict[str, float]:
     """Rates of large matrix products (float32 and bfloat16, TFLOP/s) and of copying (GB/s, read and write counted).
 
-    On a CPU the better of torch and OpenVINO counts: torch's float32 product is MKL's, which is slow on AMD. A CPU
+    On a CPU the better of torch and OpenVINO counts: torch's float32 product is MKL's, which is slow on AMD. A device
     that does not compute in bfloat16 has no rate in it.
     """
     import torch
 
-    from KidneySegLib.inference.device import cpu_device
+    from KidneySegLib.inference.device import choose_device
 
     torch.set_num_threads(threads)
     rates = {}
     size = _MATRIX if device == "cpu" else 4 * _MATRIX
-    has_bfloat16 = device != "cpu" or cpu_device().has_bfloat16
-    for name in ("float32", "bfloat16") if has_bfloat16 else ("float32",):
+    for name in ("float32", "bfloat16") if choose_device(device).has_bfloat16 else ("float32",):
         a, b = (torch.randn(size, size, device=device).to(getattr(torch, name)) for _ in range(2))
         seconds = [_best(lambda a=a, b=b: a @ b, device)]
         if device == "cpu":
