@@ -1,6 +1,6 @@
 """What is timed: a phantom's CT, and weights that have learnt kidneys, as nnU-Net's model folder and as our bundle.
 
-All of it is made once from fixed seeds and kept in the user's cache folder.
+All of it is made once from fixed seeds and kept in the user's cache folder; the same on every machine.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from Testing.benchmarks.phantoms import NOISE_HU, painted, sampled
+from KidneySegLib.files import file_sha256
+from Testing.benchmarks.phantoms import NOISE_HU, rendered
 from Testing.benchmarks.plans import CONFIGURATION, Planned, ScanPlan, dataset_json, plans_json
-from Testing.benchmarks.weights import FOREGROUND, TRAINING_SEEDS, fresh, learnt
+from Testing.benchmarks.weights import FOREGROUND, fresh, learnt, learnt_file
 
 #: Counts up when what is made here changes.
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -73,47 +73,29 @@ def make_scan(plan: ScanPlan) -> Scan:
     if scan.truth.is_file():
         return scan
     folder.mkdir(parents=True, exist_ok=True)
-    hu, labels, grid = _rendered(plan.seed, plan.shape, plan.spacing_mm)
+    hu, labels, grid = rendered(plan.seed, plan.shape, plan.spacing_mm)
     hu += np.random.default_rng(plan.seed).normal(0.0, NOISE_HU, hu.shape).astype(np.float32)
     sitk.WriteImage(grid.to_sitk(np.clip(np.rint(hu), -1024, 3071).astype(np.int16)), str(scan.image))
     sitk.WriteImage(grid.to_sitk(labels), str(scan.truth))
     return scan
 
 
-def _rendered(seed: int, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Any:
-    """HU, training labels and grid of a phantom, centred on its trunk; a few slices at a time."""
-    from KidneySegLib.phantom.grid import Grid
-
-    scene = sampled(seed)
-    middle = [(low + high) / 2 for low, high in scene.body_bounds_mm()]
-    origin = [m - (n - 1) / 2 * s for m, n, s in zip(middle, shape[::-1], spacing[::-1], strict=True)]
-    # The kidneys at half height of the scan.
-    origin[2] = -(shape[0] - 1) / 2 * spacing[0]
-    grid = Grid(shape, spacing, (origin[0], origin[1], origin[2]))
-    hu, labels = np.empty(shape, np.float32), np.empty(shape, np.uint8)
-    for start in range(0, shape[0], 8):
-        part = slice(start, min(start + 8, shape[0]))
-        hu[part], labels[part] = painted(scene, grid.sub_grid((part, slice(None), slice(None))))
-    return hu, labels, grid
-
-
 def make_model(planned: Planned, *, untrained: bool = False) -> Model:
-    """A network with weights that have learnt phantoms' kidneys; made where it is not there yet.
+    """A network with weights that have learnt phantoms' kidneys (`learn`); made where it is not there yet.
 
-    It learns on this machine, so weights differ a little from machine to machine; both sides get the same. Untrained,
-    it serves to time the network, whose work does not depend on its weights.
+    Untrained, it serves to time the network, whose work does not depend on its weights.
     """
     import torch
 
-    key = hashlib.sha256(json.dumps([asdict(planned), FOREGROUND, VERSION]).encode()).hexdigest()[:12]
-    made = (
-        f"trained for {planned.training_steps} steps in a network of {planned.trained_features[0]} to "
-        f"{planned.trained_features[-1]} channels and put into the wide one (the same answers), on patches of "
-        f"{' and '.join(' x '.join(map(str, patch)) for patch in planned.training_patches)} "
-        f"voxels from {len(TRAINING_SEEDS)} phantoms, from a fixed seed"
-    )
     if untrained:
-        made, key = "fresh weights from a fixed seed", f"{key}-untrained"
+        made, given = "fresh weights from a fixed seed", ""
+    else:
+        given = file_sha256(learnt_file(planned))
+        made = (
+            f"{sum(planned.training_steps)} steps on phantoms in a network of {planned.trained_features[0]} to "
+            f"{planned.trained_features[-1]} channels, put into the wide one (the same answers); {given[:12]}"
+        )
+    key = hashlib.sha256(json.dumps([asdict(planned), FOREGROUND, VERSION, given]).encode()).hexdigest()[:12]
     folder = cache_folder() / f"model-{planned.name}-{key}"
     model = Model(planned, folder / "nnunet", folder / "bundle", made)
     checkpoint = model.folder / "fold_0" / "checkpoint_final.pth"

@@ -5,7 +5,7 @@
     python Testing/benchmarks/run.py --quick        tiny sizes, to see that everything runs: not for comparison
     python Testing/benchmarks/run.py --device cuda  on a graphics card, both sides
     python Testing/benchmarks/run.py --only isotropic slices   these parts of FULL=1, into the record that is there
-    python Testing/benchmarks/run.py --only network training_step  no weights to be learnt first: some five minutes
+    python Testing/benchmarks/run.py --only network training_step  in a new record too: some five minutes
     python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
 
 Weights and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
