@@ -96,4 +96,4 @@ def training_step(model: Model, times: int) -> dict[str, Any]:
 
 
 def cache_note(path: Path) -> str:
-    return f"weights and scans are kept in {path}"
+    return f"models and scans are kept in {path}"

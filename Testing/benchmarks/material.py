@@ -17,7 +17,7 @@ import numpy as np
 from KidneySegLib.files import file_sha256
 from Testing.benchmarks.phantoms import NOISE_HU, rendered
 from Testing.benchmarks.plans import CONFIGURATION, Planned, ScanPlan, dataset_json, plans_json
-from Testing.benchmarks.weights import FOREGROUND, fresh, learnt, learnt_file
+from Testing.benchmarks.weights import FOREGROUND, learnt, learnt_file
 
 #: Counts up when what is made here changes.
 VERSION = 9
@@ -80,21 +80,15 @@ def make_scan(plan: ScanPlan) -> Scan:
     return scan
 
 
-def make_model(planned: Planned, *, untrained: bool = False) -> Model:
-    """A network with weights that have learnt phantoms' kidneys (`learn`); made where it is not there yet.
-
-    Untrained, it serves to time the network, whose work does not depend on its weights.
-    """
+def make_model(planned: Planned) -> Model:
+    """A network with weights that have learnt phantoms' kidneys (`learn`); made where it is not there yet."""
     import torch
 
-    if untrained:
-        made, given = "fresh weights from a fixed seed", ""
-    else:
-        given = file_sha256(learnt_file(planned))
-        made = (
-            f"{sum(planned.training_steps)} steps on phantoms in a network of {planned.trained_features[0]} to "
-            f"{planned.trained_features[-1]} channels, put into the wide one (the same answers); {given[:12]}"
-        )
+    given = file_sha256(learnt_file(planned))
+    made = (
+        f"{sum(planned.training_steps)} steps on phantoms in a network of {planned.trained_features[0]} to "
+        f"{planned.trained_features[-1]} channels, put into the wide one (the same answers); {given[:12]}"
+    )
     key = hashlib.sha256(json.dumps([asdict(planned), FOREGROUND, VERSION, given]).encode()).hexdigest()[:12]
     folder = cache_folder() / f"model-{planned.name}-{key}"
     model = Model(planned, folder / "nnunet", folder / "bundle", made)
@@ -107,7 +101,7 @@ def make_model(planned: Planned, *, untrained: bool = False) -> Model:
         (work / "nnunet" / "plans.json").write_text(json.dumps(plans))
         (work / "nnunet" / "dataset.json").write_text(json.dumps(dataset_json()))
         content = {
-            "network_weights": fresh(planned) if untrained else learnt(planned),
+            "network_weights": learnt(planned),
             "trainer_name": "nnUNetTrainer",
             "init_args": {"configuration": CONFIGURATION},
             "inference_allowed_mirroring_axes": (0, 1, 2),

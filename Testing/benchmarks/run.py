@@ -8,7 +8,7 @@
     python Testing/benchmarks/run.py --only network training_step  in a new record too: some five minutes
     python Testing/benchmarks/picture.py            Resources/Screenshots/benchmark.png from benchmark.json
 
-Weights and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
+Models and scans are made once and kept in the user's cache folder. README.md in this folder says what is compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 PAIRS = 5
 #: What only FULL=1 measures, and ``--only`` by itself.
 PARTS = ("isotropic", "slices", "training_step")
-#: What ``--only`` measures with weights that have learnt nothing: its work does not depend on them.
+#: What ``--only`` also measures without the record of a run.
 NETWORK = "network"
 
 
@@ -54,7 +54,6 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=(NETWORK, *PARTS), default=(), help="only these, into the record of a run"
     )
-    parser.add_argument("--prepare", action="store_true", help="only make weights and scans")
     given = parser.parse_args()
     benchmark = Benchmark(given)
     if given.only:
@@ -109,8 +108,6 @@ class Benchmark:
         self.measure_machine()
         with tempfile.TemporaryDirectory() as folder:
             self.compare(planned, scan_plan, Path(folder), main=True)
-            if self.given.prepare:
-                return
             self.say("embedded model: whole job, cold start, second case")
             self.embedded(scan_plan, Path(folder))
             if self.given.full:
@@ -130,11 +127,9 @@ class Benchmark:
 
     def compare(self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, main: bool) -> None:
         """One network on one scan, both sides; the main one gives the record its ratios and the agreement."""
-        self.say(f"weights and scan, {extras.cache_note(material.cache_folder())}")
+        self.say(f"model and scan, {extras.cache_note(material.cache_folder())}")
         model, scan = material.make_model(planned), material.make_scan(scan_plan)
         found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
-        if self.given.prepare:
-            return
         self.record["scans"][scan_plan.name] = found
         self.say("network: one tile, both sides in turn")
         found.update(time_tiles(model, scan, PAIRS, self.device, self.threads))
@@ -194,11 +189,11 @@ class Benchmark:
         self.save()
 
     def network_alone(self) -> None:
-        """One tile, both sides in turn, with weights that have learnt nothing."""
+        """One tile, both sides in turn."""
         planned = plans.QUICK if self.given.quick else plans.THICK
         scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
         self.say("network: one tile, both sides in turn")
-        model = material.make_model(planned, untrained=True)
+        model = material.make_model(planned)
         found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
         found.update(time_tiles(model, material.make_scan(scan_plan), PAIRS, self.device, self.threads))
         self.shares(model, found)
@@ -239,7 +234,7 @@ class Benchmark:
         if "training_step" in parts:
             self.say("training step")
             planned = plans.QUICK if self.given.quick else plans.THICK
-            seconds = extras.training_step(material.make_model(planned, untrained=True), 3)
+            seconds = extras.training_step(material.make_model(planned), 3)
             self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
             self.save()
 

@@ -56,12 +56,6 @@ def own_network(plans: dict[str, Any], theirs: Any, *, deep_supervision: bool) -
     return network.to(memory_format=torch.channels_last_3d)
 
 
-def fresh(planned: Planned) -> dict[str, Any]:
-    """Weights of a plan's network that have learnt nothing, under nnU-Net's names."""
-    network = nnunet_network(plans_json(planned, FOREGROUND), deep_supervision=False)
-    return dict(network.state_dict())
-
-
 def learnt(planned: Planned) -> dict[str, Any]:
     """Weights of a plan's network, under nnU-Net's names, with what its narrow one has learnt.
 
@@ -80,7 +74,8 @@ def learnt(planned: Planned) -> dict[str, Any]:
             f"python Testing/benchmarks/learn.py {planned.name} makes them anew"
         )
     narrow.load_state_dict(given, strict=False)  # nnU-Net's second names are of the same tensors.
-    return widened(narrow.state_dict(), fresh(planned))
+    wide = nnunet_network(plans_json(planned, FOREGROUND), deep_supervision=False)
+    return widened(narrow.state_dict(), wide.state_dict())
 
 
 def learnt_file(planned: Planned) -> Path:
