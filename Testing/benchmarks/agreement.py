@@ -58,7 +58,7 @@ def compare(theirs: Path, ours: Path) -> dict[str, Any]:
     }
 
 
-def truth_dice(theirs: Path, truth: Path) -> dict[str, Any]:
-    """How much the weights have learnt: nnU-Net's own mask against the phantom's truth."""
-    found = compare(truth, theirs)
+def truth_dice(mask: Path, truth: Path) -> dict[str, Any]:
+    """How much the weights have learnt: a side's mask of the whole scan against the phantom's truth."""
+    found = compare(truth, mask)
     return {key: found[key] for key in ("parenchyma", "cortex")}

@@ -3,7 +3,7 @@
     python Testing/benchmarks/learn.py thick        two and a half hours of one core; isotropic two, quick seconds
     python Testing/benchmarks/learn.py thick --last-round       go on from the weights that are there
 
-A network of 30 million parameters takes hours to learn on a CPU. A quarter as wide it takes minutes; `weights.widened`
+A network of 30 million parameters takes days to learn on a CPU. A quarter as wide it takes hours; `weights.widened`
 puts what it learnt into the wide one, which answers the same. The files are part of this folder, so that every machine
 times the same weights and finds the same masks; they are learnt anew only when what they are learnt from changes.
 """
@@ -82,7 +82,6 @@ def learn(
         phantoms: as of `phantoms_of`.
         start: weights after all rounds but the last; None learns all rounds.
     """
-
     plans = plans_json(replace(planned, features=planned.trained_features), FOREGROUND)
     fresh = nnunet_network(plans, deep_supervision=False)
     if start is not None:
@@ -118,7 +117,7 @@ def _learn_round(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             # torch 2.13's gradients in bfloat16 without AMX are now and then infinite: of the isotropic network one
-            # step in six, of the other one in two hundred.
+            # step in ten, of the other one in two hundred.
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)):
                 optimiser.step()
             else:

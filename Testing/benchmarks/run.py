@@ -178,6 +178,7 @@ class Benchmark:
                 name = f"localised_{found['whole']['ours']['precision']}"
                 self.record["agreement"][name] = compare(theirs, ours / "raw_labels.nii.gz")
                 self.record["agreement"]["nnunet_to_truth"] = found["learnt"]
+                self.record["agreement"]["ours_to_truth"] = truth_dice(ours / "raw_labels.nii.gz", scan.truth)
         self.save()
 
     def rate(self, found: dict[str, Any], main: bool) -> None:
