@@ -98,12 +98,6 @@ def print_record(record: Mapping[str, Any]) -> None:
         _print_scan(console, name, scan)
     if record.get("network_alone"):
         _print_scan(console, "network alone", record["network_alone"])
-    if record.get("agreement"):
-        table = Table("agreement of masks, Dice", "parenchyma", "cortex")
-        for name, values in record["agreement"].items():
-            if isinstance(values, Mapping):
-                table.add_row(name, *(_dice_text(values.get(k)) for k in ("parenchyma", "cortex")))
-        console.print(table)
     for name in ("cold_start", "training_step", "slices"):
         if record.get(name):
             console.print(f"{name}: {record[name]}")
@@ -138,6 +132,12 @@ def _print_scan(console: Any, name: str, scan: Mapping[str, Any]) -> None:
         table.add_row("processor seconds", *(_seconds(side["cpu_seconds"]) for side in whole.values()))
         table.add_row("second case, warm", *(_seconds(side.get("warm_seconds")) for side in whole.values()))
         table.add_row("peak memory, MiB", *(f"{side['peak_bytes'] / 2**20:.0f}" for side in whole.values()))
+        console.print(table)
+    if scan.get("agreement"):
+        table = Table(f"{name}: agreement of masks, Dice", "parenchyma", "cortex")
+        for key, values in scan["agreement"].items():
+            if isinstance(values, Mapping):
+                table.add_row(key, *(_dice_text(values.get(k)) for k in ("parenchyma", "cortex")))
         console.print(table)
 
 

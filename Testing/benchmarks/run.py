@@ -160,25 +160,24 @@ class Benchmark:
         }
         found["whole"] = {"nnunet": extrapolated(whole["nnunet"]), "ours": whole["ours"]}
         self.rate(found, main)
-        complete = "extrapolated" not in found["whole"]["nnunet"]
-        if complete:
-            found["learnt"] = truth_dice(theirs, scan.truth)
         self.say("outside the network: same logits, both sides in turn")
         found["outside"] = time_outside(model, scan, logits, folder, 3 if self.given.full or self.given.quick else 2)
         logits.unlink()
         self.rate(found, main)
+        self.say("agreement of the masks")
+        agreement = {
+            **measure_agreement(model, scan, folder, precisions),
+            "outside_network": found["outside"]["dice"],
+            "weights": model.made,
+        }
+        if "extrapolated" not in found["whole"]["nnunet"]:
+            mask = ours / "raw_labels.nii.gz"
+            agreement[f"localised_{found['whole']['ours']['precision']}"] = compare(theirs, mask)
+            agreement["nnunet_to_truth"] = truth_dice(theirs, scan.truth)
+            agreement["ours_to_truth"] = truth_dice(mask, scan.truth)
+        found["agreement"] = agreement
         if main:
-            self.say("agreement of the masks")
-            self.record["agreement"] = {
-                **measure_agreement(model, scan, folder, precisions),
-                "outside_network": found["outside"]["dice"],
-                "weights": model.made,
-            }
-            if complete:
-                name = f"localised_{found['whole']['ours']['precision']}"
-                self.record["agreement"][name] = compare(theirs, ours / "raw_labels.nii.gz")
-                self.record["agreement"]["nnunet_to_truth"] = found["learnt"]
-                self.record["agreement"]["ours_to_truth"] = truth_dice(ours / "raw_labels.nii.gz", scan.truth)
+            self.record["agreement"] = agreement
         self.save()
 
     def rate(self, found: dict[str, Any], main: bool) -> None:

@@ -159,11 +159,12 @@ def test_the_record_is_printed_and_drawn(capsys: pytest.CaptureFixture[str], tmp
     from Testing.benchmarks.picture import draw
 
     ratios = record.ratios_of(measured())
+    agreement = {"float32": {"parenchyma": 0.9999, "cortex": None}, "weights": "trained for a moment"}
     whole = {
         "ratios": {name: r["ratio"] for name, r in ratios.items()},
         "spread": ratios,
-        "scans": {"abdomen": measured()},
-        "agreement": {"float32": {"parenchyma": 0.9999, "cortex": None}, "weights": "trained for a moment"},
+        "scans": {"abdomen": {**measured(), "agreement": agreement}},
+        "agreement": agreement,
         "machine": {"processor": "a processor", "threads": 2, "amx_bf16": False, "limits": {"copy_gb_per_s": 9.5}},
         "versions": {"nnunetv2": "2.8.1"},
     }
