@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from Testing.benchmarks.limits import processor  # noqa: E402
 from Testing.benchmarks.phantoms import NOISE_HU, rendered  # noqa: E402
-from Testing.benchmarks.plans import PLANS, SCANS, Planned, Size, plans_json  # noqa: E402
-from Testing.benchmarks.weights import FOREGROUND, learnt_file, nnunet_network, own_network  # noqa: E402
+from Testing.benchmarks.plans import PLANS, SCANS, Planned, Size  # noqa: E402
+from Testing.benchmarks.weights import FOREGROUND, learnt_file, narrow_plans_json, nnunet_network, own_network  # noqa: E402
 
 #: Phantoms that the weights learn from (the first round of those in ``learnt``: the first 32); the scans that are timed
 #: have other seeds.
@@ -52,7 +50,6 @@ def main() -> None:
         planned = PLANS[name]
         start = load_file(learnt_file(planned)) if arguments.last_round else None
         weights = learn(planned, phantoms_of(planned, TRAINING_SEEDS), start)
-        learnt_file(planned).parent.mkdir(exist_ok=True)
         save_file({key: weight.half().contiguous() for key, weight in weights.items()}, learnt_file(planned))
 
 
@@ -82,7 +79,7 @@ def learn(
         phantoms: as of `phantoms_of`.
         start: weights after all rounds but the last; None learns all rounds.
     """
-    plans = plans_json(replace(planned, features=planned.trained_features), FOREGROUND)
+    plans = narrow_plans_json(planned)
     fresh = nnunet_network(plans, deep_supervision=False)
     if start is not None:
         fresh.load_state_dict({name: weight.float() for name, weight in start.items()}, strict=False)
@@ -98,12 +95,13 @@ def _learn_round(
 ) -> None:
     import torch
 
+    from KidneySegLib.inference.device import cpu_device
+    from KidneySegLib.training.precision import autocast
     from KidneySegLib.training.process_settings import settings_for_learning
 
     optimiser = torch.optim.AdamW(network.parameters(), 6e-4, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE / number, steps + 1)
-    machine = processor()
-    in_bfloat16 = bool(machine["amx_bf16"] or machine["avx512_bf16"])
+    in_bfloat16 = cpu_device().has_bfloat16
     random = np.random.default_rng(6 + number)
     losses: list[float] = []
     left_out = 0
@@ -111,7 +109,7 @@ def _learn_round(
         for step in range(steps):
             size = planned.training_patches[step % len(planned.training_patches)]
             image, target = _batch(phantoms, size, random)
-            with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+            with autocast(torch.device("cpu"), bfloat16=in_bfloat16):
                 logits = network(image.contiguous(memory_format=torch.channels_last_3d))
             loss = _loss(logits.float(), target)
             optimiser.zero_grad(set_to_none=True)

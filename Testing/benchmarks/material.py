@@ -5,6 +5,7 @@ All of it is made once from fixed seeds and kept in the user's cache folder; the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -80,6 +81,7 @@ def make_scan(plan: ScanPlan) -> Scan:
     return scan
 
 
+@functools.cache
 def make_model(planned: Planned) -> Model:
     """A network with weights that have learnt phantoms' kidneys (`learn`); made where it is not there yet."""
     import torch
@@ -109,7 +111,7 @@ def make_model(planned: Planned) -> Model:
         torch.save(content, work / "nnunet" / "fold_0" / "checkpoint_final.pth")
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-    # Anew each time, so that the graph is what this program makes of the weights today.
+    # Anew in each process, so that the graph is what this program makes of the weights today.
     from KidneySegLib.models.nnunet import import_nnunet
 
     name = f"benchmark-{planned.name}"

@@ -70,6 +70,7 @@ class Benchmark:
 
         settle_nnunet()
         self.given, self.device, self.threads = given, given.device, thread_count()
+        self.planned = plans.QUICK if given.quick else plans.THICK
         self.begin = time.perf_counter()
         self.record: dict[str, Any] = {
             "versions": {name: version(name) for name in ("nnunetv2", "torch", "openvino", "numpy", "kidneyseg")},
@@ -103,13 +104,11 @@ class Benchmark:
         record.print_record(self.record)
 
     def run(self) -> None:
-        planned = plans.QUICK if self.given.quick else plans.THICK
-        scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
         self.measure_machine()
         with tempfile.TemporaryDirectory() as folder:
-            self.compare(planned, scan_plan, Path(folder), main=True)
+            self.compare(self.planned, Path(folder), main=True)
             self.say("embedded model: whole job, cold start, second case")
-            self.embedded(scan_plan, Path(folder))
+            self.embedded(Path(folder))
             if self.given.full:
                 self.measure_parts(PARTS)
         self.record["finished"] = True
@@ -125,15 +124,11 @@ class Benchmark:
             "limits": measure_limits(self.threads, self.device),
         }
 
-    def compare(self, planned: plans.Planned, scan_plan: plans.ScanPlan, folder: Path, *, main: bool) -> None:
-        """One network on one scan, both sides; the main one gives the record its ratios and the agreement."""
-        self.say(f"model and scan, {extras.cache_note(material.cache_folder())}")
-        model, scan = material.make_model(planned), material.make_scan(scan_plan)
-        found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
+    def compare(self, planned: plans.Planned, folder: Path, *, main: bool) -> None:
+        """One network on its scan, both sides; the main one gives the record its ratios and the agreement."""
+        scan_plan = plans.SCANS[planned.name]
+        model, scan, found = self.network(planned)
         self.record["scans"][scan_plan.name] = found
-        self.say("network: one tile, both sides in turn")
-        found.update(time_tiles(model, scan, PAIRS, self.device, self.threads))
-        self.shares(model, found)
         self.rate(found, main)
         precisions = [name.removeprefix("ours_") for name in found["tiles"] if name.startswith("ours_")]
         logits = folder / f"{scan_plan.name}.npy"
@@ -188,18 +183,15 @@ class Benchmark:
             self.record["spread"] = found["ratios"]
         self.save()
 
-    def network_alone(self) -> None:
-        """One tile, both sides in turn."""
-        planned = plans.QUICK if self.given.quick else plans.THICK
-        scan_plan = plans.QUICK_SCAN if self.given.quick else plans.MAIN_SCAN
+    def network(self, planned: plans.Planned) -> tuple[material.Model, material.Scan, dict[str, Any]]:
+        """One tile of a network's scan, both sides in turn: what is timed, and what was found."""
+        self.say(f"model and scan, {extras.cache_note(material.cache_folder())}")
+        model, scan = material.make_model(planned), material.make_scan(plans.SCANS[planned.name])
+        found: dict[str, Any] = {"network": planned.title, "scan": scan.plan.title, "weights": model.made}
         self.say("network: one tile, both sides in turn")
-        model = material.make_model(planned)
-        found: dict[str, Any] = {"network": planned.title, "scan": scan_plan.title, "weights": model.made}
-        found.update(time_tiles(model, material.make_scan(scan_plan), PAIRS, self.device, self.threads))
+        found.update(time_tiles(model, scan, PAIRS, self.device, self.threads))
         self.shares(model, found)
-        found["ratios"] = record.ratios_of(found)
-        self.record["network_alone"] = found
-        self.save()
+        return model, scan, found
 
     def shares(self, model: material.Model, found: dict[str, Any]) -> None:
         """The fraction of the machine's matrix rate that each side's network reaches."""
@@ -212,29 +204,30 @@ class Benchmark:
             for name, values in found["tiles"].items()
         }
 
-    def embedded(self, scan_plan: plans.ScanPlan, folder: Path) -> None:
-        scan = material.make_scan(scan_plan)
+    def embedded(self, folder: Path) -> None:
+        scan = material.make_scan(plans.SCANS[self.planned.name])
         whole = run_side(
             "ours", model=None, scan=str(scan.image), out=str(folder / "embedded"), device=self.device, again=True
         )
-        self.record["scans"]["embedded model"] = {"scan": scan_plan.title, "whole": {"ours": whole}}
+        self.record["scans"]["embedded model"] = {"scan": scan.plan.title, "whole": {"ours": whole}}
         self.record["cold_start"] = extras.cold_start(3)
         self.save()
 
     def measure_parts(self, parts: Sequence[str]) -> None:
         if NETWORK in parts:
-            self.network_alone()
+            *_, found = self.network(self.planned)
+            self.record["network_alone"] = found
+            self.rate(found, main=False)
         if "isotropic" in parts and not self.given.quick:
             with tempfile.TemporaryDirectory() as folder:
-                self.compare(plans.ISOTROPIC, plans.ISOTROPIC_SCAN, Path(folder), main=False)
+                self.compare(plans.ISOTROPIC, Path(folder), main=False)
         if "slices" in parts:
             self.say("cost by slices")
             self.record["slices"] = extras.by_slices((50, 100) if self.given.quick else extras.SLICES)
             self.save()
         if "training_step" in parts:
             self.say("training step")
-            planned = plans.QUICK if self.given.quick else plans.THICK
-            seconds = extras.training_step(material.make_model(planned), 3)
+            seconds = extras.training_step(material.make_model(self.planned), 3)
             self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
             self.save()
 

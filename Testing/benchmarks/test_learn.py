@@ -16,8 +16,7 @@ from Testing.benchmarks import learn, plans, weights
 
 
 def narrow_network(planned: plans.Planned) -> Any:
-    content = plans.plans_json(replace(planned, features=planned.trained_features), weights.FOREGROUND)
-    return weights.nnunet_network(content, deep_supervision=False)
+    return weights.nnunet_network(weights.narrow_plans_json(planned), deep_supervision=False)
 
 
 @pytest.mark.parametrize("planned", plans.PLANS.values(), ids=plans.PLANS.keys())

@@ -56,6 +56,11 @@ def own_network(plans: dict[str, Any], theirs: Any, *, deep_supervision: bool) -
     return network.to(memory_format=torch.channels_last_3d)
 
 
+def narrow_plans_json(planned: Planned) -> dict[str, Any]:
+    """As `plans_json`, of the narrow network that learns a plan's weights."""
+    return plans_json(replace(planned, features=planned.trained_features), FOREGROUND)
+
+
 def learnt(planned: Planned) -> dict[str, Any]:
     """Weights of a plan's network, under nnU-Net's names, with what its narrow one has learnt.
 
@@ -64,9 +69,7 @@ def learnt(planned: Planned) -> dict[str, Any]:
     """
     from safetensors.torch import load_file
 
-    narrow = nnunet_network(
-        plans_json(replace(planned, features=planned.trained_features), FOREGROUND), deep_supervision=False
-    )
+    narrow = nnunet_network(narrow_plans_json(planned), deep_supervision=False)
     given = load_file(learnt_file(planned))
     if {key: value.shape for key, value in given.items()} != {k: v.shape for k, v in narrow.named_parameters()}:
         raise RuntimeError(
