@@ -1,8 +1,9 @@
-"""Files that readers see whole or not at all, and what identifies them."""
+"""Files that readers see whole or not at all, why one could not be written, and what identifies them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,28 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK_BYTES = 1 << 20
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EROFS: "the disk can only be read",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.ENOTDIR: "a part of its path is a file",
+    errno.ENAMETOOLONG: "its name is too long",
+}
+
+
+def why_not_written(error: OSError) -> str:
+    """What the operating system says to a write, in the same plain words everywhere: ``the disk is full``.
+
+    Args:
+        error: of the write.
+
+    Returns:
+        The end of a sentence, without a full stop; the system's own words where we have none, and those of the error
+        where it comes without a number.
+    """
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def write_whole(path: Path, content: bytes, beside: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from KidneySegLib.files import file_sha256, json_text, write_json, write_whole
+from KidneySegLib.files import file_sha256, json_text, why_not_written, write_json, write_whole
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -59,3 +60,14 @@ def test_the_hash_of_a_file_longer_than_a_block(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_why_a_file_could_not_be_written(tmp_path: Path) -> None:
+    assert why_not_written(OSError(errno.ENOSPC, "No space left on device")) == "the disk is full"
+    assert why_not_written(OSError(errno.EIO, "Input/output error")) == "Input/output error"
+    assert why_not_written(OSError("the network is gone")) == "the network is gone"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file") as caught:
+        (tmp_path / "file" / "table.csv").write_text("")
+    if os.name != "nt":
+        assert why_not_written(caught.value) == "a part of its path is a file"

@@ -28,7 +28,7 @@ from KidneySegLib.cohort.summary import SUMMARY, write_summary
 from KidneySegLib.cohort.table import TableFile
 from KidneySegLib.cohort.throughput import BatchState, Counter
 from KidneySegLib.errors import OutputError
-from KidneySegLib.files import write_json
+from KidneySegLib.files import why_not_written, write_json
 from KidneySegLib.progress import Progress
 
 #: The file that makes a folder a batch's.
@@ -157,8 +157,8 @@ class _Batch:
             write_summary(self._output, self._table.in_order(self._records), self._counter.state())
         except OSError as error:
             raise OutputError(
-                f"{self._output / SUMMARY} could not be written ({error.strerror}). The table and the cases are there: "
-                "free some space, and run the same command again."
+                f"{self._output / SUMMARY} could not be written ({why_not_written(error)}). The table and the cases "
+                "are there: free some space, and run the same command again."
             ) from error
 
     def result(self) -> BatchResult:
@@ -207,8 +207,8 @@ class _Batch:
                 write_failure(self._output, record, outcome.details)
             except OSError as error:
                 raise OutputError(
-                    f"{self._output / FAILURES} could not be written ({error.strerror}). Finished cases are kept: free "
-                    "some space or mend the permissions, and run the same command again."
+                    f"{self._output / FAILURES} could not be written ({why_not_written(error)}). Finished cases are "
+                    "kept: free some space or mend the permissions, and run the same command again."
                 ) from error
             self._records[case_id] = record
             self._counter.failed(case_id)
@@ -268,7 +268,9 @@ def _make_folder(output: Path) -> None:
                 "folder."
             )
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder with -o.") from error
+        raise OutputError(
+            f"{output} cannot be written ({why_not_written(error)}). Choose another folder with -o."
+        ) from error
 
 
 def _mark(output: Path) -> None:
@@ -279,7 +281,9 @@ def _mark(output: Path) -> None:
         for name in (CASES, FAILURES):
             (output / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder with -o.") from error
+        raise OutputError(
+            f"{output} cannot be written ({why_not_written(error)}). Choose another folder with -o."
+        ) from error
 
 
 def _clear_unfinished(output: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import why_not_written
 
 LOCK_NAME = ".batch.lock"
 #: What a disk answers that knows no locks (some network drives).
@@ -36,7 +37,9 @@ def only_batch(output: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}). Choose another folder with -o.") from error
+        raise OutputError(
+            f"{path} cannot be written ({why_not_written(error)}). Choose another folder with -o."
+        ) from error
     try:
         try:
             _lock(handle)

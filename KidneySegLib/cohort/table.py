@@ -10,7 +10,7 @@ from pathlib import Path
 
 from KidneySegLib.cohort.record import MORE_COLUMNS, CaseRecord
 from KidneySegLib.errors import OutputError
-from KidneySegLib.files import write_whole
+from KidneySegLib.files import why_not_written, write_whole
 from KidneySegLib.measurement.table import COLUMNS
 
 VOLUMES = "volumes.csv"
@@ -67,8 +67,8 @@ class TableFile:
             write_whole(self._path, table_text(self.in_order(records)).encode("utf-8", "replace"))
         except OSError as error:
             raise OutputError(
-                f"{self._path} could not be written ({error.strerror}). Finished cases are kept: free some space or "
-                "mend the permissions, and run the same command again."
+                f"{self._path} could not be written ({why_not_written(error)}). Finished cases are kept: free some "
+                "space or mend the permissions, and run the same command again."
             ) from error
         now_s = time.monotonic()
         self._next_s = now_s + (now_s - begin_s) / _SHARE

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.export.dicom_codes import add_codes
 from KidneySegLib.export.review import origin_sentence
+from KidneySegLib.files import why_not_written
 from KidneySegLib.labels import LABELS, Code, Label
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def write_dicom_seg(
         seg.save_as(temporary, enforce_file_format=True)
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror}). Choose another place.") from error
+        raise OutputError(f"{path} could not be written ({why_not_written(error)}). Choose another place.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return () if series.same_grid else (RESAMPLED_NOTE,)

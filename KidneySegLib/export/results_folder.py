@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import why_not_written
 
 #: The file that makes a folder ours. It is written last.
 PROVENANCE = "provenance.json"
@@ -167,13 +168,10 @@ def _umask() -> int:
 
 def _output_error(folder: Path, error: OSError) -> OutputError:
     advice = {
-        errno.ENOSPC: "the disk is full. Free some space or choose another disk",
-        errno.EDQUOT: "your disk quota is used up. Free some space or choose another disk",
-        errno.EROFS: "the disk can only be read. Choose another results folder",
-        errno.EACCES: "you may not write there. Choose another results folder",
-        errno.EPERM: "you may not write there. Choose another results folder",
-        errno.ENOTDIR: "a part of its path is a file. Choose another results folder",
-        errno.ENAMETOOLONG: "its name is too long. Choose a shorter one",
-    }
-    why = advice.get(error.errno or 0, f"{error.strerror or error}. Choose another results folder")
-    return OutputError(f"The results could not be written to {folder}: {why}. Nothing was left there.")
+        errno.ENOSPC: "Free some space or choose another disk",
+        errno.EDQUOT: "Free some space or choose another disk",
+        errno.ENAMETOOLONG: "Choose a shorter one",
+    }.get(error.errno or 0, "Choose another results folder")
+    return OutputError(
+        f"The results could not be written to {folder}: {why_not_written(error)}. {advice}. Nothing was left there."
+    )

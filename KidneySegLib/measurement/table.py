@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import why_not_written
 from KidneySegLib.flags import join_flags
 
 #: Spreadsheets run a cell that starts so as a formula (OWASP, CSV injection); such text gets an apostrophe in front.
@@ -153,7 +154,7 @@ def write_csv(table: MeasurementTable, path: Path) -> None:
     try:
         path.write_bytes(csv_text(table).encode("utf-8"))
     except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror}). Choose another place.") from error
+        raise OutputError(f"{path} could not be written ({why_not_written(error)}). Choose another place.") from error
 
 
 def read_csv(path: Path) -> MeasurementTable:

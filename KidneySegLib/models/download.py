@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from KidneySegLib.errors import ModelError
-from KidneySegLib.files import file_sha256
+from KidneySegLib.files import file_sha256, why_not_written
 from KidneySegLib.models.bundle import SHA256_PATTERN
 from KidneySegLib.models.importing import MAX_FILE_BYTES
 from KidneySegLib.progress import Progress
@@ -109,7 +109,9 @@ def download(url: str, sha256: str, progress: Progress = Progress(), *, folder: 
         part.path.replace(target)
         part.delete()
     except OSError as error:
-        raise ModelError(f"{target} could not be written: {error}. Make room, or set $KIDNEYSEG_HOME.") from error
+        raise ModelError(
+            f"{target} could not be written ({why_not_written(error)}). Make room, or set $KIDNEYSEG_HOME."
+        ) from error
     progress.report("download", 1.0)
     return target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import why_not_written
 
 
 def claim(output: Path, *, begun: bool, resume: bool, parts: tuple[str, ...] = ()) -> None:
@@ -26,4 +27,4 @@ def claim(output: Path, *, begun: bool, resume: bool, parts: tuple[str, ...] = (
         for folder in (output, *(output / part for part in parts)):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}). Choose another folder.") from error
+        raise OutputError(f"{output} cannot be made ({why_not_written(error)}). Choose another folder.") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from KidneySegLib.cohort.record import (
     write_failure,
 )
 from KidneySegLib.cohort.table import BATCH_COLUMNS, TableFile, table_text
+from KidneySegLib.errors import OutputError
 from KidneySegLib.measurement.table import COLUMNS
 
 
@@ -118,6 +121,24 @@ def test_the_table_has_the_columns_of_single_runs_then_its_own(tmp_path: Path) -
     assert error == "'@SUM(A1) -cmd"
     assert all(len(line) == len(BATCH_COLUMNS) for line in lines)
     assert not (tmp_path / "volumes.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_a_table_that_finds_no_room_says_so_and_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_result(tmp_path, "anna")
+    table = TableFile(tmp_path, ["anna", "berta"])
+    table.write(read_records(tmp_path))
+    before = (tmp_path / "volumes.csv").read_bytes()
+    a_result(tmp_path, "berta")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"volumes\.csv could not be written \(the disk is full\)\. Finished cases"):
+        table.write(read_records(tmp_path))
+    assert (tmp_path / "volumes.csv").read_bytes() == before
 
 
 def test_case_ids_that_are_formulas_are_made_harmless() -> None:

@@ -36,7 +36,7 @@ def run_faults(folder: Path, kill_count: int, seed: int, disk_steps: int = 16) -
     }
     scenes: dict[str, Callable[[Stage, Path], Any]] = {
         "disk_full_at_every_write": lambda stage, place: others.disk_full(stage, place, disk_steps),
-        "disk_full_in_a_batch": others.disk_full_in_a_batch,
+        "disk_full_in_a_batch": lambda stage, place: others.disk_full_in_a_batch(stage, place, max(1, disk_steps // 4)),
         "permission_lost": others.permission_lost,
         "out_of_memory": others.out_of_memory,
         "clock_jumps": others.clock_jumps,

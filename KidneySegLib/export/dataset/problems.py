@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from KidneySegLib.errors import OutputError
+from KidneySegLib.files import why_not_written
 
 _ADVICE = {
-    errno.ENOSPC: "the disk is full. Free some space",
-    errno.EDQUOT: "your disk quota is used up. Free some space",
-    errno.EROFS: "the disk can only be read. Choose another folder",
-    errno.EACCES: "you may not write there. Ask for permission, or choose another folder",
-    errno.EPERM: "you may not write there. Ask for permission, or choose another folder",
-    errno.ENOTDIR: "a part of its path is a file. Choose another folder",
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EACCES: "Ask for permission, or choose another folder",
+    errno.EPERM: "Ask for permission, or choose another folder",
 }
 
 
@@ -25,5 +24,5 @@ def plain_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = _ADVICE.get(error.errno or 0, f"{error.strerror or error}. Try again, or choose another folder")
-        raise OutputError(f"Nothing was added to the data set {folder}: {why}.") from error
+        advice = _ADVICE.get(error.errno or 0, "Try again, or choose another folder")
+        raise OutputError(f"Nothing was added to the data set {folder}: {why_not_written(error)}. {advice}.") from error

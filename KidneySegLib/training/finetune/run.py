@@ -11,7 +11,7 @@ from typing import Any
 
 from KidneySegLib.errors import InputError, OutputError
 from KidneySegLib.export.dataset import DataSet
-from KidneySegLib.files import write_json
+from KidneySegLib.files import why_not_written, write_json
 from KidneySegLib.models import (
     Bundle,
     BundleSpec,
@@ -129,7 +129,7 @@ def _claim(output: Path, facts: dict[str, Any], resume: bool) -> None:
         output.mkdir(parents=True, exist_ok=True)
         write_json(path, facts)
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder.") from error
+        raise OutputError(f"{output} cannot be written ({why_not_written(error)}). Choose another folder.") from error
 
 
 def _train(

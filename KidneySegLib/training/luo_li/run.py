@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError, OutputError
-from KidneySegLib.files import write_json
+from KidneySegLib.files import why_not_written, write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.cases import LabelledCase, find_cases, signature
 from KidneySegLib.training.luo_li.environment import (
@@ -221,7 +221,7 @@ def _begin(
         write_json(output / SPLITS_FILE, run["splits"])
         write_json(file, run)
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}). Choose another folder.") from error
+        raise OutputError(f"{output} cannot be written ({why_not_written(error)}). Choose another folder.") from error
 
 
 def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> list[str]:
