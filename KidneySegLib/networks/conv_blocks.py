@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from KidneySegLib.networks.convolution import Convolution
 from KidneySegLib.networks.instance_norm import InstanceNorm
 from KidneySegLib.networks.upsampling import Upsampling
 
@@ -126,7 +127,7 @@ class ConvNorm(nn.Module):
             raise ValueError(f"kernel sizes must be odd, got {kernel}")
         padding = cast(Size3, tuple((k - 1) // 2 for k in kernel))
         with_bias = layers.conv_bias if bias is None else bias
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=with_bias)
+        self.conv = Convolution(in_channels, out_channels, kernel, stride, padding, bias=with_bias)
         norm = layers.norm(out_channels)
         if norm is not None:
             self.norm = norm
