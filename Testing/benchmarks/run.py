@@ -35,6 +35,7 @@ from Testing.benchmarks.sides import extrapolated, run_side, settle_nnunet  # no
 from Testing.benchmarks.tiles import time_tiles  # noqa: E402
 from Testing.benchmarks.weights import nnunet_network  # noqa: E402
 
+#: How often each side is timed, in turn.
 PAIRS = 5
 #: What only FULL=1 measures, and ``--only`` by itself.
 PARTS = ("isotropic", "slices", "training_step")
@@ -227,7 +228,7 @@ class Benchmark:
             self.save()
         if "training_step" in parts:
             self.say("training step")
-            seconds = extras.training_step(material.make_model(self.planned), 3)
+            seconds = extras.training_step(material.make_model(self.planned), PAIRS)
             self.record["training_step"] = {**seconds, **record.ratio(seconds["nnunet"], seconds["ours"])}
             self.save()
 
