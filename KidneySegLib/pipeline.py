@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -345,42 +346,47 @@ def _measure_and_write(
     judged: Mapping[Side | None, Uncertainty] | None = None,
 ) -> CaseResult:
     from KidneySegLib.export import write_results
+    from KidneySegLib.export.overlay import paint_sections
     from KidneySegLib.measurement import Patient, measure
     from KidneySegLib.measurement.uncertainty import add_uncertainty
 
     scan = case.scan
     given = {} if case.patient is None else {f.name: getattr(case.patient, f.name) for f in fields(case.patient)}
-    with clock.stage("measure"):
-        table = measure(
-            case.labels,
-            scan.image,
+    with ThreadPoolExecutor(1) as beside:
+        # The overlay's sections are painted while the kidneys are measured and their label maps packed.
+        sections = beside.submit(paint_sections, case.labels, scan.image)
+        with clock.stage("measure"):
+            table = measure(
+                case.labels,
+                scan.image,
+                case_id=case.case_id,
+                patient=Patient.of(scan.patient, **given),
+                flags=flags,
+                model=case.model,
+                source=case.source,
+                structures=_structures(case.bundle),
+                progress=progress,
+            )
+            if judged is not None:
+                table = add_uncertainty(table, judged)
+        provenance = write_results(
+            output,
             case_id=case.case_id,
-            patient=Patient.of(scan.patient, **given),
-            flags=flags,
-            model=case.model,
-            source=case.source,
-            structures=_structures(case.bundle),
+            scan=scan,
+            labels=case.labels,
+            sections=sections,
+            table=table,
+            phase=case.phase,
+            provenance={
+                **program_facts(),
+                "source": case.source,
+                **facts,
+                "notes": (*facts["notes"], *table.notes),
+                "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
+            },
+            raw_labels=raw_labels,
             progress=progress,
         )
-        if judged is not None:
-            table = add_uncertainty(table, judged)
-    provenance = write_results(
-        output,
-        case_id=case.case_id,
-        scan=scan,
-        labels=case.labels,
-        table=table,
-        phase=case.phase,
-        provenance={
-            **program_facts(),
-            "source": case.source,
-            **facts,
-            "notes": (*facts["notes"], *table.notes),
-            "seconds": {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
-        },
-        raw_labels=raw_labels,
-        progress=progress,
-    )
     return CaseResult(case.case_id, output, scan, case.labels, table, case.phase, provenance)
 
 

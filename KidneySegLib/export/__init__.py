@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from KidneySegLib.export.overlay import draw_overlay
 from KidneySegLib.export.results import write_results
 from KidneySegLib.export.results_folder import check_results_folder
 
-__all__ = ["check_results_folder", "draw_overlay", "write_results"]
+__all__ = ["check_results_folder", "write_results"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,32 +55,58 @@ class _Pen:
         return float(self.draw.textlength(text, font=_font(size)))
 
 
-def draw_overlay(
-    labels: sitk.Image, image: sitk.Image, *, case_id: str = "", table: MeasurementTable | None = None
-) -> Image.Image:
-    """Axial, coronal and sagittal pictures through the kidneys at one scale, with outlines over a translucent fill.
+@dataclass(frozen=True)
+class Sections:
+    """Pictures through the kidneys at one scale, before anything is written on them.
 
-    Radiological convention, square pixels in mm for every grid, orientation letters, scale bars and a legend.
+    Attributes:
+        planes: where they lie: axial, coronal, one or two sagittal.
+        pixels: their RGB pictures, each (rows, columns, 3).
+        pixels_per_mm: their scale.
+        label_ids: what is there at all, in the order of `LABELS`.
+    """
+
+    planes: tuple[Plane, ...]
+    pixels: tuple[NDArray[np.uint8], ...]
+    pixels_per_mm: float
+    label_ids: tuple[int, ...]
+
+
+def paint_sections(labels: sitk.Image, image: sitk.Image) -> Sections:
+    """Axial, coronal and sagittal pictures with outlines over a translucent fill, square pixels in mm for every grid.
 
     Args:
-        labels: ids 1-15 on the scan's grid or a part of it; all zero draws the middle of the body.
+        labels: ids 1-15 on the scan's grid or a part of it; all zero gives the middle of the body.
         image: the scan, in HU.
+    """
+    planes = choose_planes(labels, image)
+    left, right = (max(plane.size_mm[0] for plane in column) for column in (planes[:2], planes[2:]))
+    scale = min(MAX_PIXELS_PER_MM, (WIDTH_PX - 2 * _MARGIN - _GAP) / (left + right))
+    pixels = tuple(
+        painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER)) for plane in planes
+    )
+    return Sections(tuple(planes), pixels, scale, tuple(_present(labels)))
+
+
+def draw_overlay(sections: Sections, *, case_id: str = "", table: MeasurementTable | None = None) -> Image.Image:
+    """The pictures side by side in radiological convention, with orientation letters, scale bars and a legend.
+
+    Args:
+        sections: of the kidneys.
         case_id: title; cut if long.
         table: measurements, for the volumes beside the names.
     """
     from PIL import Image, ImageDraw
 
-    planes = choose_planes(labels, image)
-    left = max(plane.size_mm[0] for plane in planes[:2])
-    right = max(plane.size_mm[0] for plane in planes[2:])
-    scale = min(MAX_PIXELS_PER_MM, (WIDTH_PX - 2 * _MARGIN - _GAP) / (left + right))
+    planes, scale = sections.planes, sections.pixels_per_mm
+    left, right = (max(plane.size_mm[0] for plane in column) for column in (planes[:2], planes[2:]))
     top_mm = max(planes[0].size_mm[1], planes[2].size_mm[1])
     # Without a second sagittal plane the first stands beside the coronal one, whose height it has.
     bottom_mm = max(plane.size_mm[1] for plane in (planes[1], *planes[3:]))
     columns = (_MARGIN, _MARGIN + round(left * scale) + _GAP)
     rows = (_HEAD, _HEAD + round(top_mm * scale) + _GAP)
     width = columns[1] + round(right * scale) + _MARGIN
-    legend = _legend(_present(labels), table)
+    legend = _legend(sections.label_ids, table)
     legend_columns = _legend_columns([text for _, text in legend], width)
     legend_top = rows[1] + round(bottom_mm * scale) + 22
     height = legend_top + _LEGEND_ROW * max(1, -(-len(legend) // legend_columns)) + 20
@@ -87,15 +114,14 @@ def draw_overlay(
     pen = _Pen(ImageDraw.Draw(picture))
     cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
-    for plane, (column, row) in zip(planes, cells, strict=False):
-        pixels = painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER))
+    for plane, pixels, (column, row) in zip(planes, sections.pixels, cells, strict=False):
         cell = (
             round((left, right)[column] * scale),
             round((top_mm, bottom_mm)[row] * scale),
         )
         _draw_panel(picture, pen, plane, pixels, scale, (columns[column], rows[row]), cell)
     _draw_head(pen, width, case_id, table)
-    if not _present(labels):
+    if not sections.label_ids:
         pen.text((width / 2, rows[1] - 40), "No kidney was found", 34, (255, 170, 60), "ms")
     _draw_legend(pen, legend, legend_columns, width, legend_top)
     return picture
@@ -195,7 +221,7 @@ def _draw_head(pen: _Pen, width: int, case_id: str, table: MeasurementTable | No
         pen.text((width - _MARGIN, 26), text, 24, TEXT, "ra")
 
 
-def _legend(ids: list[int], table: MeasurementTable | None) -> list[tuple[tuple[int, int, int], str]]:
+def _legend(ids: Sequence[int], table: MeasurementTable | None) -> list[tuple[tuple[int, int, int], str]]:
     legend = []
     for label_id in ids:
         label = LABEL_BY_ID[label_id]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.export.label_maps import on_whole_grid, write_image
-from KidneySegLib.export.overlay import draw_overlay, write_overlay
+from KidneySegLib.export.overlay import Sections, draw_overlay, write_overlay
 from KidneySegLib.export.provenance import make_provenance, provenance_text
 from KidneySegLib.export.report import report_html
 from KidneySegLib.export.results_folder import PROVENANCE, new_results_folder
@@ -37,6 +37,7 @@ def write_results(
     case_id: str,
     scan: CtScan,
     labels: sitk.Image,
+    sections: Future[Sections],
     table: MeasurementTable,
     phase: PhaseEstimate | None,
     provenance: Mapping[str, Any],
@@ -54,6 +55,7 @@ def write_results(
         case_id: name of the case.
         scan: what was read.
         labels: ids 1-15 on the scan's grid or a part of it.
+        sections: of scan and labels, for the overlay; they may still be painted elsewhere.
         table: what was measured.
         phase: contrast phase, if known.
         provenance: facts that only the caller knows; written beside those of `make_provenance`.
@@ -72,7 +74,7 @@ def write_results(
     facts = make_provenance(provenance, case_id=case_id, scan=scan, phase=phase, flags=table.flags, notes=table.notes)
     with new_results_folder(folder) as place, ThreadPoolExecutor(1) as beside:
         # Drawing and packing take as long as each other, and each takes one thread.
-        drawn = beside.submit(_draw, place / OVERLAY, case_id, scan, labels, table)
+        drawn = beside.submit(_draw, place / OVERLAY, case_id, sections, table)
         write_image(on_whole_grid(labels, scan.image), place / SEGMENTATION)
         progress.report("write", 0.3)
         write_seg_nrrd(labels, scan.image, place / SEG_NRRD)
@@ -90,7 +92,7 @@ def write_results(
     return facts
 
 
-def _draw(path: Path, case_id: str, scan: CtScan, labels: sitk.Image, table: MeasurementTable) -> Image.Image:
-    picture = draw_overlay(labels, scan.image, case_id=case_id, table=table)
+def _draw(path: Path, case_id: str, sections: Future[Sections], table: MeasurementTable) -> Image.Image:
+    picture = draw_overlay(sections.result(), case_id=case_id, table=table)
     write_overlay(picture, path)
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from KidneySegLib.ct.scan import CtScan, PatientData
+from KidneySegLib.export.overlay import Sections, paint_sections
 from KidneySegLib.measurement import MeasurementTable, Patient, measure
 from KidneySegLib.postprocessing import assign_kidneys
 from Testing.postprocessing.patient import DIRECTIONS, Array, result_of
@@ -22,6 +24,7 @@ class Case:
 
     scan: CtScan
     labels: sitk.Image
+    sections: Future[Sections]
     table: MeasurementTable
 
     def arguments(self, **changed: Any) -> dict[str, Any]:
@@ -30,6 +33,7 @@ class Case:
             "case_id": "case_0001",
             "scan": self.scan,
             "labels": self.labels,
+            "sections": self.sections,
             "table": self.table,
             "phase": None,
             "provenance": {
@@ -50,7 +54,9 @@ def make_case(direction: Array, spacing: tuple[float, float, float] = (4, 4, 6),
     patient = PatientData("f", 50.0, 165.0, 60.0)
     made = CtScan(image, Path("/data/DOE^JANE/ct.nii.gz"), "1.2.3", "cd" * 32, 6.0, (), patient, {"KVP": "120"})
     part = sitk.RegionOfInterest(kidneys.labels, [n - 9 for n in image.GetSize()], [5, 5, 5])
-    return Case(made, part, table)
+    sections: Future[Sections] = Future()
+    sections.set_result(paint_sections(part, image))
+    return Case(made, part, sections, table)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from KidneySegLib.export import overlay
-from KidneySegLib.export.overlay import FINER, draw_overlay, painted
+from KidneySegLib.export.overlay import FINER, draw_overlay, paint_sections, painted
 from KidneySegLib.export.planes import AIR_HU, Plane, choose_planes, sample_hu, sample_labels, windowed
 from KidneySegLib.labels import LABEL_BY_ID
 from Testing.export.conftest import Case, make_case
@@ -137,7 +137,7 @@ def test_planes_show_both_kidneys_at_one_scale(case: Case) -> None:
 )
 def test_the_patients_right_is_at_the_left_of_the_picture(direction: str) -> None:
     case = make_case(DIRECTIONS[direction])
-    picture = np.asarray(draw_overlay(case.labels, case.scan.image))
+    picture = np.asarray(draw_overlay(case.sections.result()))
     height, width, _ = picture.shape
     left_column = picture[74 : height - 60, : int(width * 0.55)]
     right_cortex, left_cortex = near(left_column, 1), near(left_column, 3)
@@ -150,7 +150,7 @@ def test_the_picture_is_the_same_however_the_grid_lies() -> None:
     pictures = []
     for direction in ("head first, supine", "feet first"):
         case = make_case(DIRECTIONS[direction], spacing=(4, 4, 4), extent=(400, 280, 320))
-        pictures.append(np.asarray(draw_overlay(case.labels, case.scan.image), dtype=float))
+        pictures.append(np.asarray(draw_overlay(case.sections.result()), dtype=float))
     assert pictures[0].shape == pictures[1].shape
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
@@ -168,11 +168,11 @@ def test_proportions_are_true_for_thick_slices() -> None:
 def test_one_kidney_and_none_are_drawn_too(case: Case) -> None:
     only_left = sitk.Cast(case.labels > 2, sitk.sitkUInt8) * case.labels
     assert len(choose_planes(only_left, case.scan.image)) == 3
-    assert isinstance(draw_overlay(only_left, case.scan.image, case_id="x" * 500), Image.Image)
+    assert isinstance(draw_overlay(paint_sections(only_left, case.scan.image), case_id="x" * 500), Image.Image)
     empty = case.labels * 0
     names = [plane.name for plane in choose_planes(empty, case.scan.image)]
     assert names == ["Axial", "Coronal", "Sagittal"]
-    assert draw_overlay(empty, case.scan.image).size[0] > 600
+    assert draw_overlay(paint_sections(empty, case.scan.image)).size[0] > 600
 
 
 def test_the_legend_stays_within_the_picture_and_each_entry_beside_the_next(case: Case) -> None:
@@ -183,7 +183,7 @@ def test_the_legend_stays_within_the_picture_and_each_entry_beside_the_next(case
         ids[tuple(voxel)] = label_id
     labels = sitk.GetImageFromArray(ids)
     labels.CopyInformation(case.labels)
-    picture = np.asarray(draw_overlay(labels, case.scan.image))
+    picture = np.asarray(draw_overlay(paint_sections(labels, case.scan.image)))
     texts = [LABEL_BY_ID[int(n)].name for n in np.unique(ids) if n]
     columns = overlay._legend_columns(texts, picture.shape[1])
     assert 1 <= columns < 4
