@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,15 +72,33 @@ def test_labels_off_the_grid_are_refused(case: Case) -> None:
         on_whole_grid(moved, case.scan.image)
 
 
-def test_a_file_that_was_cut_short_is_noticed(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_a_wrong_byte(packed: bytes) -> bytes:
+    return packed[:-6] + bytes([packed[-6] ^ 1]) + packed[-5:]  # in the checksum
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda packed: packed[:-200],
+        lambda packed: packed[:-1],
+        lambda packed: b"",
+        lambda packed: gzip.compress(gzip.decompress(packed)[:-500]),
+        _with_a_wrong_byte,
+        lambda packed: b"no gzip at all",
+    ],
+    ids=["cut", "cut by a byte", "empty", "fewer voxels", "a wrong byte", "something else"],
+)
+def test_a_file_that_is_not_whole_is_noticed(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Callable[[bytes], bytes]
+) -> None:
     whole = on_whole_grid(case.labels, case.scan.image)
     real = sitk.WriteImage
 
-    def cut_short(image: sitk.Image, path: str, **options: bool) -> None:
+    def spoil(image: sitk.Image, path: str, **options: bool) -> None:
         real(image, path, **options)
-        Path(path).write_bytes(Path(path).read_bytes()[:-200])
+        Path(path).write_bytes(spoilt(Path(path).read_bytes()))
 
-    monkeypatch.setattr(sitk, "WriteImage", cut_short)
+    monkeypatch.setattr(sitk, "WriteImage", spoil)
     with pytest.raises(OSError, match="could not be written"):
         write_image(whole, tmp_path / "segmentation.nii.gz")
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from KidneySegLib.measurement.thickness import cortex_distances_mm, weighted_median
+from KidneySegLib.measurement.thickness import (
+    HULL_DIRECTIONS,
+    _hull_depth_mm,
+    cortex_distances_mm,
+    weighted_median,
+)
 from KidneySegLib.postprocessing.grid import VoxelGrid
 from Testing.measurement.shapes import AXIS, GRIDS, capsule_depth, world_of
 
@@ -79,3 +84,20 @@ def test_weighted_median() -> None:
     assert weighted_median(np.zeros(0), np.zeros(0)) is None
     assert weighted_median(np.array([3.0, 1.0, 2.0]), np.ones(3)) == 2.0
     assert weighted_median(np.array([1.0, 10.0]), np.array([1.0, 5.0])) == 10.0
+
+
+def test_the_depth_below_the_hull_is_that_of_all_directions_at_once() -> None:
+    points = np.random.default_rng(3).normal(size=(300, 3)) * (25.0, 30.0, 55.0)
+    k = np.arange(HULL_DIRECTIONS)
+    height, turn = 1 - (2 * k + 1) / HULL_DIRECTIONS, k * np.pi * (3 - np.sqrt(5))
+    ring = np.sqrt(1 - height**2)
+    along = points @ np.stack([ring * np.cos(turn), ring * np.sin(turn), height])
+    np.testing.assert_allclose(_hull_depth_mm(points), (along.max(axis=0) - along).min(axis=1), atol=1e-9)
+
+
+def test_depth_below_the_hull_of_a_ball() -> None:
+    ball = np.random.default_rng(4).normal(size=(8000, 3))
+    ball *= 40 / np.linalg.norm(ball, axis=1, keepdims=True)
+    depth = _hull_depth_mm(np.concatenate([ball, [[0.0, 0.0, 0.0], [0.0, 30.0, 0.0]]]))
+    assert depth[:-2].max() < 0.5
+    assert depth[-2:] == pytest.approx([40, 10], abs=0.5)
