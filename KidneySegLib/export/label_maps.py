@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import zlib
 from pathlib import Path
@@ -95,16 +96,11 @@ def write_image(image: sitk.Image, path: Path) -> None:
 def _is_whole_gzip(path: Path, image: sitk.Image) -> bool:
     voxels = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
     unpacked = 0
-    # Not `gzip.open`, which unpacks a hundredth of a block at a time: each time other threads of ours may go first.
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
-        with path.open("rb") as file:
-            while not unpack.eof:
-                packed = unpack.unconsumed_tail or file.read(_BLOCK_BYTES)
-                if not packed:
-                    return False
-                unpacked += len(unpack.decompress(packed, _BLOCK_BYTES))
-    except (OSError, zlib.error):
+        with gzip.open(path) as file:
+            while block := file.read(_BLOCK_BYTES):
+                unpacked += len(block)
+    except (OSError, EOFError, zlib.error):
         return False
     return bool(unpacked > voxels)
 
