@@ -7,8 +7,12 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from KidneySegLib.errors import OutputError
 
 _BLOCK_BYTES = 1 << 20
 _REASONS = {
@@ -33,6 +37,23 @@ def why_not_written(error: OSError) -> str:
         where it comes without a number.
     """
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
+
+
+@contextmanager
+def plain_write_errors(what: str, advice: str) -> Iterator[None]:
+    """Tell a write that fails in one sentence, and what to do in the next.
+
+    Args:
+        what: how the first begins: ``volumes.csv could not be written``.
+        advice: the next, or more of them.
+
+    Raises:
+        OutputError: for an `OSError`; any other error goes on as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{what} ({why_not_written(error)}). {advice}") from error
 
 
 def write_whole(path: Path, content: bytes, beside: Path | None = None) -> None:

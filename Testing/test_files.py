@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from KidneySegLib.files import file_sha256, json_text, why_not_written, write_json, write_whole
+from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.files import file_sha256, json_text, plain_write_errors, why_not_written, write_json, write_whole
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -71,3 +72,15 @@ def test_why_a_file_could_not_be_written(tmp_path: Path) -> None:
         (tmp_path / "file" / "table.csv").write_text("")
     if os.name != "nt":
         assert why_not_written(caught.value) == "a part of its path is a file"
+
+
+def test_a_failed_write_is_told_with_its_reason_and_advice() -> None:
+    with (
+        pytest.raises(OutputError) as caught,
+        plain_write_errors("a.csv could not be written", "Choose another place."),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == "a.csv could not be written (the disk is full). Choose another place."
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(InputError, match="of another kind"), plain_write_errors("a.csv could not be written", ""):
+        raise InputError("of another kind")

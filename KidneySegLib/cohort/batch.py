@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from KidneySegLib.cohort.cases import CohortCase, find_cases
-from KidneySegLib.cohort.lock import LOCK_NAME, only_batch
+from KidneySegLib.cohort.lock import LOCK_NAME, OTHER_FOLDER, only_batch
 from KidneySegLib.cohort.one_case import FAILED, MADE, NO_ROOM, Outcome
 from KidneySegLib.cohort.record import (
     CASES,
@@ -25,10 +25,10 @@ from KidneySegLib.cohort.record import (
 from KidneySegLib.cohort.settings import BatchSettings, CaseJob
 from KidneySegLib.cohort.stamp import source_stamp
 from KidneySegLib.cohort.summary import SUMMARY, write_summary
-from KidneySegLib.cohort.table import TableFile
+from KidneySegLib.cohort.table import CASES_KEPT, TableFile
 from KidneySegLib.cohort.throughput import BatchState, Counter
 from KidneySegLib.errors import OutputError
-from KidneySegLib.files import why_not_written, write_json
+from KidneySegLib.files import plain_write_errors, write_json
 from KidneySegLib.progress import Progress
 
 #: The file that makes a folder a batch's.
@@ -153,13 +153,11 @@ class _Batch:
     def end(self) -> None:
         """Leave table and summary as the records are."""
         self._table.write(self._records)
-        try:
+        with plain_write_errors(
+            f"{self._output / SUMMARY} could not be written",
+            "The table and the cases are there: free some space, and run the same command again.",
+        ):
             write_summary(self._output, self._table.in_order(self._records), self._counter.state())
-        except OSError as error:
-            raise OutputError(
-                f"{self._output / SUMMARY} could not be written ({why_not_written(error)}). The table and the cases "
-                "are there: free some space, and run the same command again."
-            ) from error
 
     def result(self) -> BatchResult:
         wanted = {case.case_id for case in self._cases}
@@ -203,13 +201,8 @@ class _Batch:
                 model_sha256=self._settings.model_sha256,
                 after=before.provenance_sha256 if before is not None else "",
             )
-            try:
+            with plain_write_errors(f"{self._output / FAILURES} could not be written", CASES_KEPT):
                 write_failure(self._output, record, outcome.details)
-            except OSError as error:
-                raise OutputError(
-                    f"{self._output / FAILURES} could not be written ({why_not_written(error)}). Finished cases are "
-                    "kept: free some space or mend the permissions, and run the same command again."
-                ) from error
             self._records[case_id] = record
             self._counter.failed(case_id)
             return
@@ -256,7 +249,7 @@ def _pool(
 
 def _make_folder(output: Path) -> None:
     """Make the folder, or see that it is a batch's. Another batch may be doing the same."""
-    try:
+    with plain_write_errors(f"{output} cannot be written", OTHER_FOLDER):
         if output.exists() and not output.is_dir():
             raise OutputError(f"{output} is a file, but a folder for the results was expected. Choose another one.")
         output.mkdir(parents=True, exist_ok=True)
@@ -267,23 +260,15 @@ def _make_folder(output: Path) -> None:
                 f"The folder {output} is not empty and holds no batch of KidneySeg (no {MARK}). Choose an empty or new "
                 "folder."
             )
-    except OSError as error:
-        raise OutputError(
-            f"{output} cannot be written ({why_not_written(error)}). Choose another folder with -o."
-        ) from error
 
 
 def _mark(output: Path) -> None:
     """Make the folder a batch's. Only while its lock is held."""
-    try:
+    with plain_write_errors(f"{output} cannot be written", OTHER_FOLDER):
         if not (output / MARK).is_file():
             write_json(output / MARK, {"format": FORMAT, "format_version": 1})
         for name in (CASES, FAILURES):
             (output / name).mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{output} cannot be written ({why_not_written(error)}). Choose another folder with -o."
-        ) from error
 
 
 def _clear_unfinished(output: Path) -> None:

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from KidneySegLib.errors import OutputError
-from KidneySegLib.files import why_not_written
+from KidneySegLib.files import plain_write_errors
 
 LOCK_NAME = ".batch.lock"
+#: What to do where a batch cannot begin.
+OTHER_FOLDER = "Choose another folder with -o."
 #: What a disk answers that knows no locks (some network drives).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 #: Byte that is locked on Windows, far behind the text, so that others can read who holds the lock.
@@ -34,12 +36,8 @@ def only_batch(output: Path) -> Iterator[None]:
         OutputError: another batch runs in this folder, or the lock's file cannot be written.
     """
     path = output / LOCK_NAME
-    try:
+    with plain_write_errors(f"{path} cannot be written", OTHER_FOLDER):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({why_not_written(error)}). Choose another folder with -o."
-        ) from error
     try:
         try:
             _lock(handle)

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from KidneySegLib.cohort.record import MORE_COLUMNS, CaseRecord
-from KidneySegLib.errors import OutputError
-from KidneySegLib.files import why_not_written, write_whole
+from KidneySegLib.files import plain_write_errors, write_whole
 from KidneySegLib.measurement.table import COLUMNS
 
 VOLUMES = "volumes.csv"
+#: What to do when a batch finds no room, or may not write.
+CASES_KEPT = "Finished cases are kept: free some space or mend the permissions, and run the same command again."
 #: Columns of the batch's table.
 BATCH_COLUMNS = (*COLUMNS, *MORE_COLUMNS)
 #: While cases finish, writing the table may take this share of the time.
@@ -63,12 +64,7 @@ class TableFile:
     def write(self, records: Mapping[str, CaseRecord]) -> None:
         """Write the table now. Raises `OutputError` as `cases_finished`."""
         begin_s = time.monotonic()
-        try:
+        with plain_write_errors(f"{self._path} could not be written", CASES_KEPT):
             write_whole(self._path, table_text(self.in_order(records)).encode("utf-8", "replace"))
-        except OSError as error:
-            raise OutputError(
-                f"{self._path} could not be written ({why_not_written(error)}). Finished cases are kept: free some "
-                "space or mend the permissions, and run the same command again."
-            ) from error
         now_s = time.monotonic()
         self._next_s = now_s + (now_s - begin_s) / _SHARE

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.export.dicom_codes import add_codes
 from KidneySegLib.export.review import origin_sentence
-from KidneySegLib.files import why_not_written
+from KidneySegLib.files import plain_write_errors
 from KidneySegLib.labels import LABELS, Code, Label
 
 if TYPE_CHECKING:
@@ -87,10 +87,9 @@ def write_dicom_seg(
     seg = _make(whole, series, segments, facts)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        seg.save_as(temporary, enforce_file_format=True)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written ({why_not_written(error)}). Choose another place.") from error
+        with plain_write_errors(f"{path} could not be written", "Choose another place."):
+            seg.save_as(temporary, enforce_file_format=True)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return () if series.same_grid else (RESAMPLED_NOTE,)

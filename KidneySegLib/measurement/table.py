@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from KidneySegLib.errors import InputError, OutputError
-from KidneySegLib.files import why_not_written
+from KidneySegLib.errors import InputError
+from KidneySegLib.files import plain_write_errors
 from KidneySegLib.flags import join_flags
 
 #: Spreadsheets run a cell that starts so as a formula (OWASP, CSV injection); such text gets an apostrophe in front.
@@ -151,10 +151,8 @@ def write_csv(table: MeasurementTable, path: Path) -> None:
     Raises:
         OutputError: if the file cannot be written.
     """
-    try:
+    with plain_write_errors(f"{path} could not be written", "Choose another place."):
         path.write_bytes(csv_text(table).encode("utf-8"))
-    except OSError as error:
-        raise OutputError(f"{path} could not be written ({why_not_written(error)}). Choose another place.") from error
 
 
 def read_csv(path: Path) -> MeasurementTable:

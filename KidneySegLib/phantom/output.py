@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from KidneySegLib.errors import OutputError
-from KidneySegLib.files import why_not_written, write_json
+from KidneySegLib.files import plain_write_errors, write_json
 from KidneySegLib.labels import Side
 from KidneySegLib.phantom.dicom import write_series
 from KidneySegLib.phantom.protocol import Protocol
@@ -275,13 +275,9 @@ def _write(
 ) -> None:
     import SimpleITK as sitk
 
-    try:
+    with plain_write_errors(f"{folder.parent} cannot be written", "Choose another output."):
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(
-            f"{folder.parent} cannot be written ({why_not_written(error)}). Choose another output."
-        ) from error
     try:
         for name, array in ((CT_NAME, acquisition.hu), (LABELS_NAME, acquisition.labels)):
             sitk.WriteImage(acquisition.grid.to_sitk(array), str(unfinished / name), True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from KidneySegLib.errors import InputError, OutputError
-from KidneySegLib.files import why_not_written
+from KidneySegLib.errors import InputError
+from KidneySegLib.files import plain_write_errors
 
 
 def claim(output: Path, *, begun: bool, resume: bool, parts: tuple[str, ...] = ()) -> None:
@@ -23,8 +23,6 @@ def claim(output: Path, *, begun: bool, resume: bool, parts: tuple[str, ...] = (
     """
     if begun and not resume:
         raise InputError(f"{output} holds a training run already. Resume it (--resume), or choose another folder.")
-    try:
+    with plain_write_errors(f"{output} cannot be made", "Choose another folder."):
         for folder in (output, *(output / part for part in parts)):
             folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({why_not_written(error)}). Choose another folder.") from error

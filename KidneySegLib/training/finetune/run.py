@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from KidneySegLib.errors import InputError, OutputError
+from KidneySegLib.errors import InputError
 from KidneySegLib.export.dataset import DataSet
-from KidneySegLib.files import why_not_written, write_json
+from KidneySegLib.files import plain_write_errors, write_json
 from KidneySegLib.models import (
     Bundle,
     BundleSpec,
@@ -125,11 +125,9 @@ def _claim(output: Path, facts: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise InputError(f"{output} holds a fine-tuning run already. Resume it, or choose another folder.")
         check_same_recipe(path, path.read_text(encoding="utf-8"), facts, free=())
-    try:
+    with plain_write_errors(f"{output} cannot be written", "Choose another folder."):
         output.mkdir(parents=True, exist_ok=True)
         write_json(path, facts)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({why_not_written(error)}). Choose another folder.") from error
 
 
 def _train(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from KidneySegLib.errors import InputError, OutputError
-from KidneySegLib.files import why_not_written, write_json
+from KidneySegLib.files import plain_write_errors, write_json
 from KidneySegLib.progress import Progress
 from KidneySegLib.training.luo_li.cases import LabelledCase, find_cases, signature
 from KidneySegLib.training.luo_li.environment import (
@@ -213,15 +213,13 @@ def _begin(
                 "another folder."
             )
         return
-    try:
+    with plain_write_errors(f"{output} cannot be written", "Choose another folder."):
         # A run that found a case that it could not read has trained nothing: it may begin anew, with other data.
         if output.is_dir() and any(output.iterdir()) and not file.is_file():
             raise OutputError(f"{output} is not empty and holds no training run. Choose another folder.")
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / SPLITS_FILE, run["splits"])
         write_json(file, run)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({why_not_written(error)}). Choose another folder.") from error
 
 
 def _notes(strata: Strata, train: Sequence[str], settings: LuoLiSettings) -> list[str]:
