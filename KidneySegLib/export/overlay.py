@@ -72,6 +72,12 @@ class Sections:
     label_ids: tuple[int, ...]
 
 
+def _column_widths_mm(planes: Sequence[Plane]) -> tuple[float, float]:
+    """Of the left column, axial over coronal, and of the right one, sagittal."""
+    left, right = (max(plane.size_mm[0] for plane in column) for column in (planes[:2], planes[2:]))
+    return left, right
+
+
 def paint_sections(labels: sitk.Image, image: sitk.Image) -> Sections:
     """Axial, coronal and sagittal pictures with outlines over a translucent fill, square pixels in mm for every grid.
 
@@ -80,8 +86,7 @@ def paint_sections(labels: sitk.Image, image: sitk.Image) -> Sections:
         image: the scan, in HU.
     """
     planes = choose_planes(labels, image)
-    left, right = (max(plane.size_mm[0] for plane in column) for column in (planes[:2], planes[2:]))
-    scale = min(MAX_PIXELS_PER_MM, (WIDTH_PX - 2 * _MARGIN - _GAP) / (left + right))
+    scale = min(MAX_PIXELS_PER_MM, (WIDTH_PX - 2 * _MARGIN - _GAP) / sum(_column_widths_mm(planes)))
     pixels = tuple(
         painted(sample_hu(plane, image, scale), sample_labels(plane, labels, scale, FINER)) for plane in planes
     )
@@ -99,7 +104,7 @@ def draw_overlay(sections: Sections, *, case_id: str = "", table: MeasurementTab
     from PIL import Image, ImageDraw
 
     planes, scale = sections.planes, sections.pixels_per_mm
-    left, right = (max(plane.size_mm[0] for plane in column) for column in (planes[:2], planes[2:]))
+    left, right = _column_widths_mm(planes)
     top_mm = max(planes[0].size_mm[1], planes[2].size_mm[1])
     # Without a second sagittal plane the first stands beside the coronal one, whose height it has.
     bottom_mm = max(plane.size_mm[1] for plane in (planes[1], *planes[3:]))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from KidneySegLib.networks.learning import learns
+
 
 class Convolution(nn.Conv3d):
     """A convolution with zeros around; one slice at a time where its kernel spans a single slice.
@@ -37,10 +39,8 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolved image."""
-        learns_on_cpu = self.training and torch.is_grad_enabled() and input.device.type == "cpu"
-        if not (self._by_slice and learns_on_cpu) or torch.compiler.is_compiling():
-            return super().forward(input)
-        if not input.is_contiguous(memory_format=torch.channels_last_3d):
+        pays = self._by_slice and learns(self) and input.device.type == "cpu"
+        if not (pays and input.is_contiguous(memory_format=torch.channels_last_3d)):
             return super().forward(input)
         slices = input.transpose(1, 2).flatten(0, 1)
         weight = self.weight.squeeze(2)

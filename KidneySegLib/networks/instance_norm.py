@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from KidneySegLib.networks.learning import learns
+
 
 class _NormaliseEachSample(torch.autograd.Function):
     """Batch normalisation, in training mode, of every sample on its own."""
@@ -80,7 +82,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each sample and channel over space."""
-        if not self.training or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if not learns(self):
             return super().forward(input)
         result: Tensor = _NormaliseEachSample.apply(input, self.weight, self.bias, self.eps)
         return result

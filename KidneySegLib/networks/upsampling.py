@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from KidneySegLib.networks.learning import learns
+
 
 class Upsampling(nn.ConvTranspose3d):
     """A transposed convolution whose kernel is as large as its stride, so that no two voxels meet in one.
@@ -25,8 +27,7 @@ class Upsampling(nn.ConvTranspose3d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Maps (N, out_channels, z, y, x), ``stride`` times as large, of maps (N, in_channels, z, y, x)."""
-        learns_on_cpu = self.training and torch.is_grad_enabled() and input.device.type == "cpu"
-        if output_size is not None or not learns_on_cpu or torch.compiler.is_compiling():
+        if output_size is not None or not (learns(self) and input.device.type == "cpu"):
             return super().forward(input, output_size)
         count, channels, *sizes = input.shape
         voxels = input.permute(0, 2, 3, 4, 1).reshape(-1, channels)

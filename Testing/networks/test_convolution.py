@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from KidneySegLib.networks.convolution import Convolution  # noqa: E402
+from Testing.networks.same_layer import check_learns_in_bfloat16, check_same_answers  # noqa: E402
 
 SHAPES = [  # kernel, stride, padding
     ((1, 3, 3), (1, 1, 1), (0, 1, 1)),
@@ -30,15 +31,7 @@ def _pair(kernel, stride, padding, bias):
 @pytest.mark.parametrize(("kernel", "stride", "padding"), SHAPES)
 def test_equals_torchs_own_forward_and_backward(kernel, stride, padding, bias, layout):
     image = torch.randn(2, 3, 4, 7, 6).contiguous(memory_format=layout)
-    results = []
-    for layer in _pair(kernel, stride, padding, bias):
-        leaf = image.clone(memory_format=torch.preserve_format).requires_grad_()
-        output = layer(leaf)
-        output.backward(torch.linspace(-1, 1, output.numel()).view(output.shape))
-        results.append((output.detach(), leaf.grad, *(p.grad for p in layer.parameters())))
-    for one, other in zip(*results, strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, atol=1e-4)
+    check_same_answers(*_pair(kernel, stride, padding, bias), image)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -69,12 +62,5 @@ def test_only_flat_kernels_that_learn_go_by_slice(monkeypatch, layout):
 
 
 def test_works_in_bfloat16():
-    mine, theirs = _pair(*SHAPES[0], True)
     image = torch.randn(2, 3, 4, 7, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        one, other = mine(image), theirs(image)
-    assert one.dtype == torch.bfloat16
-    assert torch.allclose(one.float(), other.float(), atol=0.05)
-    one.float().square().sum().backward()
-    assert image.grad.isfinite().all()
-    assert mine.weight.grad.dtype == torch.float32
+    check_learns_in_bfloat16(*_pair(*SHAPES[0], True), image)

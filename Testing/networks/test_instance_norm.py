@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from KidneySegLib.networks.instance_norm import InstanceNorm  # noqa: E402
+from Testing.networks.same_layer import check_same_answers  # noqa: E402
 
 
 def _pair():
@@ -20,18 +21,9 @@ def _pair():
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_equals_torchs_own_forward_and_backward(layout):
     image = (3 * torch.randn(3, 5, 4, 6, 8) + 2).contiguous(memory_format=layout)
-    gradient = torch.randn_like(image)
-    mine, theirs = _pair()
-    results = []
-    for norm in (mine, theirs):
-        leaf = image.clone().requires_grad_()
-        output = norm(leaf)
-        output.backward(gradient)
-        results.append((output.detach(), leaf.grad, norm.weight.grad, norm.bias.grad))
-    for one, other in zip(*results, strict=True):
-        assert torch.allclose(one, other, atol=1e-4)
-    assert results[0][0].is_contiguous(memory_format=layout)
-    assert results[0][1].is_contiguous(memory_format=layout)
+    answer, of_image, *_ = check_same_answers(*_pair(), image, torch.randn_like(image))
+    assert answer.is_contiguous(memory_format=layout)
+    assert of_image.is_contiguous(memory_format=layout)
 
 
 def test_works_in_bfloat16():

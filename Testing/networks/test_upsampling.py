@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from KidneySegLib.networks.upsampling import Upsampling  # noqa: E402
+from Testing.networks.same_layer import check_learns_in_bfloat16, check_same_answers  # noqa: E402
 
 
 def _pair(stride, bias):
@@ -20,15 +21,7 @@ def _pair(stride, bias):
 @pytest.mark.parametrize(("stride", "bias"), [((2, 2, 2), True), ((1, 2, 2), False), ((2, 1, 3), True)])
 def test_equals_torchs_own_forward_and_backward(stride, bias, layout):
     image = torch.randn(2, 6, 3, 4, 5).contiguous(memory_format=layout)
-    results = []
-    for layer in _pair(stride, bias):
-        leaf = image.clone().requires_grad_()
-        output = layer(leaf)
-        output.backward(torch.linspace(-1, 1, output.numel()).view(output.shape))
-        results.append((output.detach(), leaf.grad, *(p.grad for p in layer.parameters())))
-    for one, other in zip(*results, strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, atol=1e-4)
+    check_same_answers(*_pair(stride, bias), image)
 
 
 def test_keeps_channels_last():
@@ -38,15 +31,7 @@ def test_keeps_channels_last():
 
 
 def test_works_in_bfloat16():
-    mine, theirs = _pair((2, 2, 2), True)
-    image = torch.randn(2, 6, 3, 4, 5, requires_grad=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        one, other = mine(image), theirs(image)
-    assert one.dtype == torch.bfloat16
-    assert torch.allclose(one.float(), other.float(), atol=0.05)
-    one.float().square().sum().backward()
-    assert image.grad.isfinite().all()
-    assert mine.weight.grad.dtype == torch.float32
+    check_learns_in_bfloat16(*_pair((2, 2, 2), True), torch.randn(2, 6, 3, 4, 5, requires_grad=True))
 
 
 def test_evaluation_is_torchs_own():
